@@ -1,0 +1,105 @@
+//! Card data in, masked out. Whatever text leaves a codec has passed through here.
+//!
+//! PCI DSS 3.4.1 allows at most the first six and the last four digits of a card number to be shown.
+
+use std::borrow::Cow;
+
+/// Digits of a card number that may be shown in front, and behind.
+const SHOWN_FRONT: usize = 6;
+const SHOWN_BACK: usize = 4;
+/// Shortest and longest card number (ISO/IEC 7812-1: up to 19 digits; issued ones have 12 at least).
+const PAN_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
+
+/// A card number with only its first six and last four digits left: `412345******1234`.
+///
+/// A number too short to hide anything behind those ten keeps its last four digits alone.
+pub fn pan(digits: &str) -> String {
+    let digits: Vec<char> = digits.chars().collect();
+    let front = if digits.len() > SHOWN_FRONT + SHOWN_BACK { SHOWN_FRONT } else { 0 };
+    let back = digits.len().saturating_sub(SHOWN_BACK);
+    digits.iter().enumerate().map(|(at, digit)| if at < front || at >= back { *digit } else { '*' }).collect()
+}
+
+/// Text with every run of digits that could be a card number masked, and nothing else changed.
+///
+/// A run of 12 to 19 digits is masked whether or not its check digit is right: test cards and typing errors are card
+/// data too. Longer runs (counters, track data) are cut to their last four digits.
+pub fn text(text: &str) -> Cow<'_, str> {
+    let mut masked: Option<String> = None;
+    let mut copied = 0;
+    let mut rest = 0;
+    let bytes = text.as_bytes();
+    while rest < bytes.len() {
+        let run = bytes[rest..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if run >= *PAN_DIGITS.start() {
+            let out = masked.get_or_insert_with(|| String::with_capacity(text.len()));
+            out.push_str(&text[copied..rest]);
+            let digits = &text[rest..rest + run];
+            if PAN_DIGITS.contains(&run) {
+                out.push_str(&pan(digits));
+            } else {
+                out.push_str(&"*".repeat(run - SHOWN_BACK));
+                out.push_str(&digits[run - SHOWN_BACK..]);
+            }
+            copied = rest + run;
+        }
+        rest += run.max(1);
+    }
+    match masked {
+        Some(mut out) => {
+            out.push_str(&text[copied..]);
+            Cow::Owned(out)
+        }
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Bytes as printable text for a `protocol.error`: control bytes named, at most `limit` bytes, digits that could be card
+/// data hidden. Runs shorter than a card number are hidden too, from seven digits on: nobody knows what they are.
+pub fn bytes(bytes: &[u8], limit: usize) -> String {
+    let mut out = String::new();
+    let mut run = 0_usize;
+    for &byte in bytes.iter().take(limit) {
+        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+        match byte {
+            b'0'..=b'9' if run > SHOWN_FRONT => out.push('*'),
+            0x20..=0x7e => out.push(char::from(byte)),
+            0x1c => out.push_str("<FS>"),
+            0x1d => out.push_str("<GS>"),
+            0x1e => out.push_str("<RS>"),
+            0x0d => out.push_str("<CR>"),
+            0x0a => out.push_str("<LF>"),
+            other => out.push_str(&format!("<{other:02X}>")),
+        }
+    }
+    if bytes.len() > limit {
+        out.push_str(&format!("… ({} bytes)", bytes.len()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_number_keeps_six_and_four() {
+        assert_eq!(pan("4123456789011234"), "412345******1234");
+        assert_eq!(pan("1234567890"), "******7890");
+        assert_eq!(pan("12"), "12");
+    }
+
+    #[test]
+    fn text_keeps_all_but_card_numbers() {
+        assert_eq!(text("PAN 4123456789011234 AT 12:00"), "PAN 412345******1234 AT 12:00");
+        assert_eq!(text("TRAN NO 000312"), "TRAN NO 000312");
+        assert_eq!(text("4123456789011234=29121010000000000000"), "412345******1234=****************0000");
+        assert!(matches!(text("no digits: ünïcode"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn unknown_bytes_show_no_card_number() {
+        assert_eq!(bytes(b"11\x1c;4123456789011234=29\x00", 64), "11<FS>;412345**********=29<00>");
+        assert_eq!(bytes(b"abcdef", 3), "abc… (6 bytes)");
+    }
+}
