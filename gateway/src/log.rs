@@ -6,14 +6,32 @@
 //!
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
-use std::collections::BTreeMap;
+mod epoch;
+mod open;
+mod queue;
+mod read;
+mod tail;
+mod transaction;
+mod writer;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
+use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+pub use self::epoch::Epoch;
+pub use self::open::OpenError;
+use self::queue::{Job, Queue};
+use self::read::Reader;
+use self::tail::Tail;
+use self::transaction::{Ledger, place};
+use self::writer::Writer;
 use crate::event::Event;
+use crate::metrics::Metrics;
 
 /// Settings of the event store.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -112,6 +130,9 @@ pub enum LogError {
     /// The writer has stopped: whether what was on its way is committed is not known.
     #[error("the event log has stopped")]
     Stopped,
+    /// The store could not be read.
+    #[error("the event store cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// The fold that the writer runs over each event before it is stored (`terminals` implements it): it knows the last
@@ -130,36 +151,147 @@ pub trait Fold: Send {
 }
 
 /// The handle to the log; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Log {
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    tail: Arc<Tail>,
+    reader: Reader,
     head: watch::Receiver<u64>,
+    id_prefix: String,
+    epoch: Epoch,
+    path: PathBuf,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A log that has just been opened.
+pub struct Opened {
+    /// The log.
+    pub log: Log,
+    /// Where a damaged store was put, if one was found; the log is then a new one, with a new epoch.
+    pub set_aside: Option<PathBuf>,
 }
 
 impl Log {
+    /// Opens the store and starts its writer.
+    ///
+    /// # Errors
+    /// Where the folder cannot be used or the store cannot be trusted; see [`OpenError`].
+    pub fn open(
+        config: &Config,
+        gateway: &str,
+        mut fold: Box<dyn Fold>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Opened, OpenError> {
+        let store = open::open(&config.dir)?;
+        let last: Option<i64> = store.connection.query_row("SELECT max(seq) FROM event", [], |row| row.get(0))?;
+        let last = place(last.unwrap_or(0));
+        let mut terminals = HashMap::new();
+        {
+            let mut select = store.connection.prepare("SELECT name, terminal_seq, state FROM terminal")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let (name, state): (String, String) = (row.get(0)?, row.get(2)?);
+                fold.load(&name, &state);
+                terminals.insert(name, place(row.get(1)?));
+            }
+        }
+        let (sender, head) = watch::channel(last);
+        let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
+        let id_prefix = format!("{gateway}-{}", store.epoch);
+        metrics.log_appended.set(transaction::number(last));
+        let writer = Writer {
+            connection: store.connection,
+            path: store.path.clone(),
+            ledger: Ledger {
+                id_prefix: id_prefix.clone(),
+                boot: store.boot,
+                max_event_bytes: config.max_event_bytes,
+                head: last,
+                terminals,
+                fold,
+            },
+            queue: Arc::clone(&queue),
+            tail: Arc::clone(&tail),
+            head: sender,
+            metrics,
+        };
+        let lock = store.lock;
+        let run = move || {
+            writer.run();
+            drop(lock);
+        };
+        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run).map_err(OpenError::Thread)?;
+        let reader = Reader::new(open::open_reader(&store.path)?);
+        let inner = Inner {
+            queue,
+            tail,
+            reader,
+            head,
+            id_prefix,
+            epoch: store.epoch,
+            path: store.path,
+            writer: Mutex::new(Some(thread)),
+        };
+        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside })
+    }
+
     /// Appends, and answers once it is committed.
     ///
     /// # Errors
     /// [`LogError::Refused`] where this submission alone failed, [`LogError::Stopped`] where nothing is accepted any more.
-    pub async fn submit(&self, _submission: Submission) -> Result<Receipt, LogError> {
-        Err(LogError::Stopped)
+    pub async fn submit(&self, submission: Submission) -> Result<Receipt, LogError> {
+        self.enqueue(submission)?.await.unwrap_or(Err(LogError::Stopped))
     }
 
     /// [`Log::submit`] for threads outside the runtime.
     ///
     /// # Errors
     /// As [`Log::submit`].
-    pub fn submit_blocking(&self, _submission: Submission) -> Result<Receipt, LogError> {
-        Err(LogError::Stopped)
+    pub fn submit_blocking(&self, submission: Submission) -> Result<Receipt, LogError> {
+        self.enqueue(submission)?.blocking_recv().unwrap_or(Err(LogError::Stopped))
     }
 
-    /// The last committed place; changes at each commit that appended something.
+    /// Puts a submission in the queue; the answer comes once it is committed. Submissions of one caller keep their order.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where nothing is accepted any more.
+    pub fn enqueue(&self, submission: Submission) -> Result<oneshot::Receiver<Result<Receipt, LogError>>, LogError> {
+        let (answer, receiver) = oneshot::channel();
+        match submission.plugin {
+            // A position that moved without effects is no reason to commit: losing it only repeats what had no effect.
+            Some(commit) if submission.events.is_empty() && commit.state.is_empty() => {
+                self.0.queue.ride(commit.plugin, commit.cursor);
+                let _ = answer.send(Ok(Receipt::default()));
+            }
+            plugin => {
+                let job = Job { submission: Submission { plugin, ..submission }, answer };
+                self.0.queue.push(job).map_err(|_| LogError::Stopped)?;
+            }
+        }
+        Ok(receiver)
+    }
+
+    /// The last committed place; changes at each commit that appended something. Closed once the writer has ended.
     pub fn head(&self) -> watch::Receiver<u64> {
-        self.head.clone()
+        self.0.head.clone()
     }
 
     /// `{gateway}-{epoch}`: the front of every event id; `-{seq}` follows.
     pub fn id_prefix(&self) -> &str {
-        ""
+        &self.0.id_prefix
+    }
+
+    /// The name of this store's life.
+    pub fn epoch(&self) -> &Epoch {
+        &self.0.epoch
+    }
+
+    /// Sizes of the store's file and of its write-ahead log, in bytes.
+    pub fn sizes(&self) -> (u64, u64) {
+        let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        (size(self.0.path.clone()), size(PathBuf::from(format!("{}-wal", self.0.path.display()))))
     }
 
     /// At most `limit` events after place `after`, in order: from memory where they still are, else from SQLite.
@@ -167,8 +299,19 @@ impl Log {
     ///
     /// # Errors
     /// Where SQLite cannot be read.
-    pub fn read_after(&self, _after: u64, _limit: usize) -> Result<Vec<Arc<Stored>>, LogError> {
-        Err(LogError::Stopped)
+    pub fn read_after(&self, after: u64, limit: usize) -> Result<Vec<Arc<Stored>>, LogError> {
+        if after >= *self.0.head.borrow() {
+            return Ok(Vec::new());
+        }
+        match self.0.tail.read_after(after, limit) {
+            Some(events) => Ok(events),
+            None => self.0.reader.read_after(after, limit).map_err(|error| self.unreadable(&error)),
+        }
+    }
+
+    /// The same where it needs no read from disk; `None` where it does.
+    pub fn read_tail(&self, after: u64, limit: usize) -> Option<Vec<Arc<Stored>>> {
+        self.0.tail.read_after(after, limit)
     }
 
     /// Where the forwarder stood when it last saved.
@@ -176,25 +319,64 @@ impl Log {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn progress(&self) -> Result<Progress, LogError> {
-        Err(LogError::Stopped)
+        self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
     }
 
     /// Saves where the forwarder stands: with the next commit, or within a second. Only the newest counts.
-    pub fn save_progress(&self, _progress: Progress) {}
+    pub fn save_progress(&self, progress: Progress) {
+        self.0.queue.progress(progress);
+    }
 
     /// The last event that this plugin has dealt with, if it was ever here.
     ///
     /// # Errors
     /// Where SQLite cannot be read.
-    pub fn plugin_cursor(&self, _plugin: &str) -> Result<Option<u64>, LogError> {
-        Err(LogError::Stopped)
+    pub fn plugin_cursor(&self, plugin: &str) -> Result<Option<u64>, LogError> {
+        let question = |connection: &rusqlite::Connection| {
+            connection
+                .query_row("SELECT cursor FROM plugin WHERE id = ?1", [plugin], |row| row.get::<_, i64>(0))
+                .optional()
+        };
+        Ok(self.0.reader.ask(question).map_err(|error| self.unreadable(&error))?.map(place))
     }
 
     /// Everything that this plugin has stored.
     ///
     /// # Errors
     /// Where SQLite cannot be read.
-    pub fn plugin_state(&self, _plugin: &str) -> Result<BTreeMap<String, Vec<u8>>, LogError> {
-        Err(LogError::Stopped)
+    pub fn plugin_state(&self, plugin: &str) -> Result<BTreeMap<String, Vec<u8>>, LogError> {
+        let question = |connection: &rusqlite::Connection| {
+            let mut select = connection.prepare_cached("SELECT key, value FROM plugin_state WHERE plugin = ?1")?;
+            let rows = select.query_map([plugin], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        };
+        self.0.reader.ask(question).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Writes what waits, and ends the writer. Blocks until it has.
+    pub fn close(&self) {
+        self.0.queue.close();
+        let thread = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("The log's writer ended in a panic.");
+        }
+    }
+
+    fn unreadable(&self, error: &rusqlite::Error) -> LogError {
+        if open::is_damage(error) {
+            open::suspect(&self.0.path);
+        }
+        LogError::Unreadable(error.to_string())
     }
 }
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("path", &self.0.path).field("id_prefix", &self.0.id_prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

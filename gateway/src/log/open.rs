@@ -1,0 +1,256 @@
+//! Opening the store: settings checked by reading them back, migrations, damage set aside.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::epoch::Epoch;
+
+/// The store's file in the data folder.
+const FILE: &str = "events.db";
+/// The schema's versions, in order; `PRAGMA user_version` counts those applied.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+/// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
+const CHECK_ALWAYS_BYTES: u64 = 64 * 1024 * 1024;
+/// The write-ahead log is cut back to this size after a checkpoint.
+const WAL_BYTES: i64 = 16 * 1024 * 1024;
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be made or written.
+    #[error("the data folder {} cannot be used: {source}", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another gateway has it open.
+    #[error("the data folder {} is in use by another gateway", .0.display())]
+    InUse(PathBuf),
+    /// The library is one of those that can corrupt a database.
+    #[error("SQLite {0} can corrupt a database (fixed in 3.51.3); this build must not be used")]
+    Version(&'static str),
+    /// A setting did not take effect.
+    #[error("SQLite did not accept {0}")]
+    Setting(&'static str),
+    /// The store was written by a newer gateway.
+    #[error(
+        "the store has schema version {found}; this gateway knows versions up to {known}. Install the newer gateway again"
+    )]
+    Newer {
+        /// Version in the file.
+        found: i64,
+        /// Newest version known here.
+        known: i64,
+    },
+    /// The system gives no thread for the writer.
+    #[error("no thread for the log's writer: {0}")]
+    Thread(io::Error),
+    /// SQLite failed otherwise.
+    #[error("the store cannot be opened: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// No random numbers for a new epoch.
+    #[error("no random numbers for a new store: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// A store that is ready: its writer's connection and what was found.
+pub(super) struct Store {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) epoch: Epoch,
+    /// Row of `boot` that this process writes under.
+    pub(super) boot: i64,
+    /// Where a damaged store was put, if one was found.
+    pub(super) set_aside: Option<PathBuf>,
+    /// Held as long as the store is open; the system lets go of it when the process dies.
+    pub(super) lock: File,
+}
+
+/// Opens the store in `dir`, or makes one. A damaged one is set aside and a new one begun, with a new epoch.
+pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError::Version(rusqlite::version()));
+    }
+    let lock = lock(dir)?;
+    let path = dir.join(FILE);
+    let mut set_aside = None;
+    let connection = match prepare(&path) {
+        Err(OpenError::Sqlite(error)) if is_damage(&error) => {
+            set_aside = Some(put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
+            prepare(&path)?
+        }
+        prepared => prepared?,
+    };
+    let epoch = epoch(&connection)?;
+    let boot = boot(&connection)?;
+    Ok(Store { connection, path, epoch, boot, set_aside, lock })
+}
+
+/// Opens the store for reading alone.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// Remembers beside the store that it was seen damaged: the next start checks it whole.
+pub(super) fn suspect(path: &Path) {
+    if let Err(error) = File::create(suspicion(path)) {
+        tracing::error!(%error, "The store is damaged, and that could not be noted for the next start.");
+    }
+}
+
+/// Whether this error means that the file itself is damaged.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+fn suspicion(path: &Path) -> PathBuf {
+    path.with_extension("db.suspect")
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
+    fs::create_dir_all(dir).map_err(folder)?;
+    let file = File::create(dir.join("events.lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    // Both can be chosen only before the first table.
+    connection.pragma_update(None, "page_size", 4096)?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    set(&connection, "journal_mode", "WAL", "wal")?;
+    set(&connection, "synchronous", "FULL", "2")?;
+    set(&connection, "foreign_keys", "ON", "1")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    check(&connection, path)?;
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+/// Sets a pragma and reads it back: a durability setting that silently fails would break every promise.
+fn set(connection: &Connection, name: &'static str, value: &str, reads: &str) -> Result<(), OpenError> {
+    connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {
+        rusqlite::Error::QueryReturnedNoRows => Ok(()),
+        other => Err(other),
+    })?;
+    let found: String = connection.pragma_query_value(None, name, |row| {
+        row.get_ref(0).map(|value| match value {
+            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+            other => other.as_str().map(str::to_lowercase).unwrap_or_default(),
+        })
+    })?;
+    if found == reads { Ok(()) } else { Err(OpenError::Setting(name)) }
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let suspected = suspicion(path);
+    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if size > CHECK_ALWAYS_BYTES && !suspected.exists() {
+        return Ok(());
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        // A suspicion that the check does not confirm (a fault of the reading, say) is dropped.
+        let _ = fs::remove_file(suspected);
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(OpenError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(verdict))))
+}
+
+fn migrate(connection: &Connection) -> Result<(), OpenError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql} PRAGMA user_version = {version}; COMMIT;"))?;
+    }
+    Ok(())
+}
+
+fn epoch(connection: &Connection) -> Result<Epoch, OpenError> {
+    let stored: Option<String> =
+        connection.query_row("SELECT value FROM store WHERE key = 'epoch'", [], |row| row.get(0)).optional()?;
+    if let Some(text) = stored {
+        return Ok(Epoch::stored(text));
+    }
+    let epoch = Epoch::random()?;
+    connection.execute("INSERT INTO store (key, value) VALUES ('epoch', ?1)", [epoch.to_string()])?;
+    Ok(epoch)
+}
+
+fn boot(connection: &Connection) -> Result<i64, OpenError> {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| "unknown".to_owned());
+    let uuid = uuid.trim();
+    connection.execute("INSERT INTO boot (uuid) VALUES (?1) ON CONFLICT DO NOTHING", [uuid])?;
+    Ok(connection.query_row("SELECT id FROM boot WHERE uuid = ?1", [uuid], |row| row.get(0))?)
+}
+
+/// Renames the store and the files that belong to it; what can be saved from it can be saved later.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let renamed = |suffix: &str| PathBuf::from(format!("{}.corrupt-{stamp}{suffix}", path.display()));
+    for suffix in ["", "-wal", "-shm"] {
+        let from = PathBuf::from(format!("{}{suffix}", path.display()));
+        if from.exists() {
+            fs::rename(from, renamed(suffix))?;
+        }
+    }
+    let _ = fs::remove_file(suspicion(path));
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(renamed(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_gateway_is_refused_and_the_epoch_stays() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let store = open(dir.path()).expect("opens");
+        assert!(matches!(open(dir.path()), Err(OpenError::InUse(_))));
+        let epoch = store.epoch.clone();
+        drop(store);
+        assert_eq!(open(dir.path()).expect("opens again").epoch, epoch);
+    }
+
+    #[test]
+    fn a_damaged_store_is_set_aside_and_a_new_epoch_begun() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let epoch = open(dir.path()).expect("opens").epoch;
+        fs::write(dir.path().join(FILE), b"this is not a database, it only stands in its place").expect("writes");
+        let store = open(dir.path()).expect("opens anew");
+        assert!(store.set_aside.expect("set aside").exists());
+        assert_ne!(store.epoch, epoch);
+    }
+
+    #[test]
+    fn a_newer_store_is_left_alone() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let store = open(dir.path()).expect("opens");
+        store.connection.pragma_update(None, "user_version", 99).expect("sets");
+        drop(store);
+        assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, known: 1 })));
+    }
+}

@@ -1,0 +1,45 @@
+//! Reading events back from SQLite, for readers that lag behind the tail.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, params};
+
+use super::Stored;
+use super::transaction::{number, place};
+
+/// A read-only connection that the lagging readers share; each read is short.
+#[derive(Debug)]
+pub(super) struct Reader(Mutex<Connection>);
+
+impl Reader {
+    pub(super) fn new(connection: Connection) -> Reader {
+        Reader(Mutex::new(connection))
+    }
+
+    /// Runs one short question.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        question(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// At most `limit` events after `after`.
+    pub(super) fn read_after(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Arc<Stored>>> {
+        self.ask(|connection| {
+            let mut select = connection
+                .prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = select.query_map(params![number(after), limit], |row| {
+                let json: String = row.get(2)?;
+                let event = serde_json::from_str(&json).map_err(|error| {
+                    rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
+                })?;
+                Ok(Arc::new(Stored {
+                    seq: place(row.get(0)?),
+                    terminal_seq: place(row.get(1)?),
+                    event,
+                    json: json.into_boxed_str(),
+                }))
+            })?;
+            rows.collect()
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The log as its users see it: what was answered is there after a restart.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::event::Kind;
+
+/// A fold that changes nothing.
+struct Plain;
+
+impl Fold for Plain {
+    fn load(&mut self, _: &str, _: &str) {}
+    fn apply(&mut self, event: Event, out: &mut Vec<Event>) {
+        out.push(event);
+    }
+    fn changed(&mut self, _: &mut dyn FnMut(&str, String)) {}
+    fn undo(&mut self) {}
+    fn keep(&mut self) {}
+}
+
+fn open(dir: &std::path::Path) -> Log {
+    let config = Config { dir: dir.to_owned(), tail_events: 8, max_event_bytes: 1000 };
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    Log::open(&config, "gw", Box::new(Plain), metrics).expect("opens").log
+}
+
+fn event(terminal: &str) -> NewEvent {
+    let mut event = Event::new(Kind::SupplyLow);
+    event.terminal = terminal.to_owned();
+    event.into()
+}
+
+fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogError> {
+    log.submit_blocking(Submission { events, plugin: None }).map(|receipt| receipt.seqs)
+}
+
+#[test]
+fn places_ids_and_positions_survive_a_restart() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    assert_eq!(submit(&log, vec![event("a"), event("b"), event("a")]).expect("appends"), [1, 2, 3]);
+    let progress = Progress { floor: 1, ranges: vec![(3, 3)], forwarded: 2, dead_lettered: 0, discarded: 0 };
+    log.save_progress(progress.clone());
+    let state = vec![("count".to_owned(), Some(vec![7]))];
+    let commit = PluginCommit { plugin: "cash-low".to_owned(), cursor: 3, state };
+    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit) }).expect("commits");
+    let prefix = log.id_prefix().to_owned();
+    log.close();
+    assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)));
+    drop(log);
+
+    let log = open(dir.path());
+    assert_eq!(log.id_prefix(), prefix);
+    assert_eq!(log.progress().expect("reads"), progress);
+    assert_eq!(log.plugin_cursor("cash-low").expect("reads"), Some(3));
+    assert_eq!(log.plugin_state("cash-low").expect("reads")["count"], [7]);
+    let events = log.read_after(0, 10).expect("reads");
+    let places: Vec<_> = events.iter().map(|stored| (stored.seq, stored.terminal_seq)).collect();
+    assert_eq!(places, [(1, 1), (2, 1), (3, 2), (4, 3)]);
+    assert!(events[2].json.starts_with(&format!(r#"{{"seq":3,"id":"{prefix}-3","terminal_seq":2,"terminal":"a""#)));
+    assert_eq!(submit(&log, vec![event("a")]).expect("appends"), [5]);
+    log.close();
+}
+
+#[test]
+fn a_source_id_is_stored_once() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let with_id = |id: &str| NewEvent { source_id: Some(id.to_owned()), ..event("a") };
+    assert_eq!(submit(&log, vec![with_id("x"), with_id("y"), with_id("x")]).expect("appends"), [1, 2, 1]);
+    assert_eq!(submit(&log, vec![with_id("y"), with_id("z")]).expect("appends"), [2, 3]);
+    log.close();
+}
+
+#[test]
+fn a_bad_submission_fails_alone() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let mut large = event("a");
+    large.event.detail = "x".repeat(2000);
+    let waiting: Vec<_> = [vec![event("a")], vec![event("a"), large], vec![event("a")]]
+        .into_iter()
+        .map(|events| log.enqueue(Submission { events, plugin: None }).expect("queued"))
+        .collect();
+    let mut answers = waiting.into_iter().map(|answer| answer.blocking_recv().expect("answered"));
+    assert_eq!(answers.next().expect("first").expect("appended").seqs, [1]);
+    assert!(matches!(answers.next().expect("second"), Err(LogError::Refused(_))));
+    assert_eq!(answers.next().expect("third").expect("appended").seqs, [2], "no place is lost to the refused one");
+    log.close();
+}
+
+#[test]
+fn a_reader_that_lags_gets_the_same_events() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    for _ in 0..50 {
+        submit(&log, vec![event("a")]).expect("appends");
+    }
+    let all: Vec<u64> = log.read_after(0, 100).expect("reads").iter().map(|stored| stored.seq).collect();
+    assert_eq!(all, (1..=50).collect::<Vec<_>>());
+    assert!(log.read_tail(0, 1).is_none() && log.read_tail(45, 9).expect("in memory").len() == 5);
+    log.close();
+}

@@ -1,0 +1,256 @@
+//! One submission written inside the writer's transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use crate::event::Event;
+
+/// What the writer knows between transactions.
+pub(super) struct Ledger {
+    /// `{gateway}-{epoch}`.
+    pub(super) id_prefix: String,
+    pub(super) boot: i64,
+    pub(super) max_event_bytes: usize,
+    /// Last place given.
+    pub(super) head: u64,
+    /// Last place given to each terminal.
+    pub(super) terminals: HashMap<String, u64>,
+    pub(super) fold: Box<dyn Fold>,
+}
+
+/// What one submission added: nothing of it stands in the [`Ledger`] if it is rolled back.
+pub(super) struct Written {
+    pub(super) receipt: Receipt,
+    pub(super) events: Vec<Arc<Stored>>,
+    pub(super) duplicates: u64,
+}
+
+/// Why one submission was not written.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It is this submission's own fault.
+    Refused(String),
+    /// SQLite failed; whether it is this submission's fault is for the caller to judge.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::Sqlite(error)
+    }
+}
+
+impl From<Fault> for LogError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(reason) => LogError::Refused(reason),
+            Fault::Sqlite(error) => LogError::Refused(error.to_string()),
+        }
+    }
+}
+
+impl Ledger {
+    /// Writes a submission behind a savepoint; where it fails, nothing of it is left.
+    pub(super) fn write(&mut self, connection: &Connection, submission: Submission) -> Result<Written, Fault> {
+        connection.prepare_cached("SAVEPOINT submission")?.execute([])?;
+        let (head, mut touched) = (self.head, Vec::new());
+        match self.write_all(connection, submission, &mut touched) {
+            Ok(written) => {
+                connection.prepare_cached("RELEASE submission")?.execute([])?;
+                self.fold.keep();
+                Ok(written)
+            }
+            Err(fault) => {
+                connection.execute_batch("ROLLBACK TO submission; RELEASE submission")?;
+                self.head = head;
+                for (terminal, before) in touched.into_iter().rev() {
+                    self.terminals.insert(terminal, before);
+                }
+                self.fold.undo();
+                Err(fault)
+            }
+        }
+    }
+
+    fn write_all(
+        &mut self,
+        connection: &Connection,
+        submission: Submission,
+        touched: &mut Vec<(String, u64)>,
+    ) -> Result<Written, Fault> {
+        let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0 };
+        let mut folded = Vec::new();
+        for NewEvent { event, source_id } in submission.events {
+            if let Some(id) = source_id
+                && let Some(seq) = self.claim(connection, &event.terminal, &id)?
+            {
+                written.receipt.seqs.push(seq);
+                written.duplicates += 1;
+                continue;
+            }
+            written.receipt.seqs.push(self.head + 1);
+            self.fold.apply(event, &mut folded);
+            for event in folded.drain(..) {
+                written.events.push(self.append(connection, event, touched)?);
+            }
+        }
+        if let Some(commit) = submission.plugin {
+            write_plugin(connection, &commit)?;
+        }
+        Ok(written)
+    }
+
+    /// Ties a source's id to the next place; the place that it has already, if it is not new.
+    fn claim(&self, connection: &Connection, terminal: &str, id: &str) -> Result<Option<u64>, Fault> {
+        let added = connection
+            .prepare_cached("INSERT INTO source_id (terminal, id, seq) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![terminal, id, number(self.head + 1)])?;
+        if added == 1 {
+            return Ok(None);
+        }
+        let seq: i64 = connection
+            .prepare_cached("SELECT seq FROM source_id WHERE terminal = ?1 AND id = ?2")?
+            .query_row(params![terminal, id], |row| row.get(0))?;
+        Ok(Some(place(seq)))
+    }
+
+    fn append(
+        &mut self,
+        connection: &Connection,
+        event: Event,
+        touched: &mut Vec<(String, u64)>,
+    ) -> Result<Arc<Stored>, Fault> {
+        let seq = self.head + 1;
+        let before = self.terminals.get(&event.terminal).copied().unwrap_or(0);
+        let terminal_seq = before + 1;
+        let json = json(&event, seq, terminal_seq, &self.id_prefix)?;
+        if json.len() > self.max_event_bytes {
+            return Err(Fault::Refused(format!(
+                "the event has {} bytes; at most {} are accepted",
+                json.len(),
+                self.max_event_bytes
+            )));
+        }
+        connection
+            .prepare_cached("INSERT INTO event (seq, terminal_seq, boot, boot_ms, json) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![number(seq), number(terminal_seq), self.boot, boot_ms(), json])?;
+        touched.push((event.terminal.clone(), before));
+        self.terminals.insert(event.terminal.clone(), terminal_seq);
+        self.head = seq;
+        Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
+    }
+
+    /// Stores the terminals' projections that changed in this transaction.
+    pub(super) fn write_terminals(&mut self, connection: &Connection, events: &[Arc<Stored>]) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO terminal (name, terminal_seq, state) VALUES (?1, ?2, '')
+             ON CONFLICT (name) DO UPDATE SET terminal_seq = excluded.terminal_seq",
+        )?;
+        let newest: HashMap<&str, u64> =
+            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq)).collect();
+        for (terminal, terminal_seq) in newest {
+            insert.execute(params![terminal, number(terminal_seq)])?;
+        }
+        let mut update = connection.prepare_cached("UPDATE terminal SET state = ?2 WHERE name = ?1")?;
+        let mut outcome = Ok(());
+        self.fold.changed(&mut |terminal, state| {
+            if outcome.is_ok() {
+                outcome = update.execute(params![terminal, state]).map(|_| ());
+            }
+        });
+        outcome
+    }
+}
+
+/// Moves a plugin's position and writes the state keys it changed.
+fn write_plugin(connection: &Connection, commit: &PluginCommit) -> Result<(), Fault> {
+    write_cursor(connection, &commit.plugin, commit.cursor)?;
+    for (key, value) in &commit.state {
+        match value {
+            Some(value) => connection
+                .prepare_cached(
+                    "INSERT INTO plugin_state (plugin, key, value) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![commit.plugin, key, value])?,
+            None => connection
+                .prepare_cached("DELETE FROM plugin_state WHERE plugin = ?1 AND key = ?2")?
+                .execute(params![commit.plugin, key])?,
+        };
+    }
+    Ok(())
+}
+
+/// Moves a plugin's position, never back.
+pub(super) fn write_cursor(connection: &Connection, plugin: &str, cursor: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO plugin (id, cursor) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+        )?
+        .execute(params![plugin, number(cursor)])
+        .map(|_| ())
+}
+
+/// Stores where the forwarder stands.
+pub(super) fn write_progress(connection: &Connection, progress: &Progress) -> rusqlite::Result<()> {
+    let ranges = serde_json::to_string(&progress.ranges).unwrap_or_else(|_| "[]".to_owned());
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO progress (consumer, floor, ranges, forwarded, dead_lettered, discarded)
+             VALUES ('mqtt', ?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            number(progress.floor),
+            ranges,
+            number(progress.forwarded),
+            number(progress.dead_lettered),
+            number(progress.discarded)
+        ])
+        .map(|_| ())
+}
+
+/// Where the forwarder stood when it last saved.
+pub(super) fn read_progress(connection: &Connection) -> rusqlite::Result<Progress> {
+    let row = connection
+        .prepare_cached(
+            "SELECT floor, ranges, forwarded, dead_lettered, discarded FROM progress WHERE consumer = 'mqtt'",
+        )?
+        .query_row([], |row| {
+            let ranges: String = row.get(1)?;
+            Ok(Progress {
+                floor: place(row.get(0)?),
+                ranges: serde_json::from_str(&ranges).unwrap_or_default(),
+                forwarded: place(row.get(2)?),
+                dead_lettered: place(row.get(3)?),
+                discarded: place(row.get(4)?),
+            })
+        })
+        .optional()?;
+    Ok(row.unwrap_or_default())
+}
+
+/// The JSON form of an event with its place and id in front.
+fn json(event: &Event, seq: u64, terminal_seq: u64, id_prefix: &str) -> Result<String, Fault> {
+    let body = serde_json::to_string(event).map_err(|error| Fault::Refused(error.to_string()))?;
+    Ok(format!(r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq},{}"#, &body[1..]))
+}
+
+/// Milliseconds since the machine's boot, sleep included.
+fn boot_ms() -> i64 {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000)
+}
+
+/// A place as SQLite stores it.
+pub(super) fn number(place: u64) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+/// A place as SQLite gave it.
+pub(super) fn place(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,126 @@
+//! The one thread that writes: takes what waits, commits it in one transaction, answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::open::{is_damage, suspect};
+use super::queue::{Cycle, Queue};
+use super::tail::Tail;
+use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
+use super::{LogError, Receipt, Stored};
+use crate::metrics::Metrics;
+
+/// How long a position that moved alone waits for a transaction to ride along with.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The writer thread's belongings.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) ledger: Ledger,
+    pub(super) queue: Arc<Queue>,
+    pub(super) tail: Arc<Tail>,
+    pub(super) head: watch::Sender<u64>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Somebody who waits, and what they will be told once the transaction is committed.
+type Answer = (tokio::sync::oneshot::Sender<Result<Receipt, LogError>>, Result<Receipt, LogError>);
+
+impl Writer {
+    /// Writes until the queue is closed and empty, or until a commit fails.
+    ///
+    /// A failed commit or fsync is indeterminate: nothing more is written, and nobody who waits is told that it was
+    /// or that it was not. The process is expected to end and to read again what there is.
+    pub(super) fn run(mut self) {
+        loop {
+            let cycle = self.queue.take(PATIENCE);
+            let last = cycle.last;
+            if let Err(error) = self.commit(cycle) {
+                tracing::error!(%error, "The event log could not commit and stops.");
+                if is_damage(&error) {
+                    suspect(&self.path);
+                }
+                self.queue.close();
+                drop(self.queue.take(Duration::ZERO));
+                return;
+            }
+            if last {
+                if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+                    tracing::debug!(%error, "The write-ahead log stays for the next start.");
+                }
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, cycle: Cycle) -> rusqlite::Result<()> {
+        if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.progress.is_none() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
+        let mut events: Vec<Arc<Stored>> = Vec::new();
+        for job in cycle.jobs {
+            match self.ledger.write(&self.connection, job.submission) {
+                Ok(Written { receipt, events: written, duplicates }) => {
+                    self.metrics.log_duplicates.inc_by(duplicates);
+                    events.extend(written);
+                    answers.push((job.answer, Ok(receipt)));
+                }
+                Err(Fault::Sqlite(error)) if ends_transaction(&error) => return Err(error),
+                Err(fault) => {
+                    self.metrics.log_refused.inc();
+                    answers.push((job.answer, Err(fault.into())));
+                }
+            }
+        }
+        for (plugin, cursor) in &cycle.cursors {
+            write_cursor(&self.connection, plugin, *cursor)?;
+        }
+        if let Some(progress) = &cycle.progress {
+            write_progress(&self.connection, progress)?;
+        }
+        self.ledger.write_terminals(&self.connection, &events)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.announce(begun, events);
+        for (answer, outcome) in answers {
+            // Whoever asked may have gone away; what was committed stays committed.
+            let _ = answer.send(outcome);
+        }
+        Ok(())
+    }
+
+    /// Tells the readers and the metrics what has been committed.
+    fn announce(&self, begun: Instant, events: Vec<Arc<Stored>>) {
+        self.metrics.log_commits.inc();
+        self.metrics.log_commit_seconds.observe(begun.elapsed().as_secs_f64());
+        if events.is_empty() {
+            return;
+        }
+        self.metrics.log_batch.observe(f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX)));
+        for stored in &events {
+            let (family, severity) = (stored.event.kind.family(), stored.event.severity.name());
+            self.metrics.events_appended.with_label_values(&[family, severity]).inc();
+        }
+        self.metrics.log_appended.set(super::transaction::number(self.ledger.head));
+        self.tail.push(events.into_iter());
+        self.head.send_replace(self.ledger.head);
+    }
+}
+
+/// Whether SQLite has, or may have, given up the whole transaction, not the one statement.
+fn ends_transaction(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseCorrupt, DiskFull, NotADatabase, OutOfMemory, ReadOnly, SystemIoFailure,
+    };
+    matches!(
+        error.sqlite_error_code(),
+        Some(DiskFull | SystemIoFailure | DatabaseCorrupt | NotADatabase | OutOfMemory | ReadOnly | CannotOpen)
+    )
+}
