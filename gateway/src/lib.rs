@@ -1,6 +1,7 @@
 //! Vestibule: an edge gateway for bank branches.
 
 pub mod event;
+pub mod forward;
 pub mod log;
 pub mod mask;
 pub mod metrics;
