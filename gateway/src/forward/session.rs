@@ -116,7 +116,9 @@ impl Session {
             self.refresh(0);
             match end {
                 Ok(()) => return,
-                Err(Lost::Log(LogError::Stopped)) => return tracing::error!("the forwarder ends: the event log has stopped"),
+                Err(Lost::Log(LogError::Stopped)) => {
+                    return tracing::error!("the forwarder ends: the event log has stopped");
+                }
                 Err(lost) => self.complain(&lost, connected),
             }
             self.pause().await;
@@ -182,10 +184,9 @@ impl Session {
         connection: &mut Connection,
         mut words: Pin<&mut impl Stream<Item = Result<Event, ConnectionError>>>,
     ) -> Result<(), Lost> {
-        let mut check = time::interval((Duration::from_secs(u64::from(self.config.ack_timeout_s)) / 10).clamp(
-            Duration::from_millis(100),
-            REFRESH,
-        ));
+        let mut check = time::interval(
+            (Duration::from_secs(u64::from(self.config.ack_timeout_s)) / 10).clamp(Duration::from_millis(100), REFRESH),
+        );
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !connection.has_left() {
             self.fill(connection, Instant::now())?;
