@@ -5,5 +5,7 @@ pub mod forward;
 pub mod log;
 pub mod mask;
 pub mod metrics;
+pub mod normalize;
+pub mod profile;
 pub mod protocol;
 pub mod simulate;
