@@ -91,7 +91,11 @@ impl Config {
         };
         fault(self.host.trim().is_empty(), "host", "must name the broker");
         fault(self.port == 0, "port", "must not be 0");
-        fault(!topic::is_root(&self.root), "root", "must be topic levels without `+`, `#`, a leading `$` or an empty level");
+        fault(
+            !topic::is_root(&self.root),
+            "root",
+            "must be topic levels without `+`, `#`, a leading `$` or an empty level",
+        );
         fault(!(1..=16_000).contains(&self.window), "window", "must be 1 to 16000");
         fault(self.keep_alive_s < 5, "keep_alive_s", "must be at least 5");
         fault(self.ack_timeout_s == 0, "ack_timeout_s", "must be at least 1");

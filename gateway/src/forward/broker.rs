@@ -84,14 +84,17 @@ pub(super) fn verdict(reason: PubAckReason) -> Verdict {
         | PubAckReason::ImplementationSpecificError
         | PubAckReason::PacketIdentifierInUse
         | PubAckReason::QuotaExceeded => Verdict::Later,
-        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => Verdict::Never,
+        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
+            Verdict::Never
+        }
     }
 }
 
 /// A connection error as a metric label and a sentence for a person.
 pub(super) fn failure(error: &ConnectionError) -> (&'static str, String) {
     match error {
-        ConnectionError::ConnectionRefused(code) | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
+        ConnectionError::ConnectionRefused(code)
+        | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
             ("refused", format!("the broker refused us: {}", refusal(*code)))
         }
         ConnectionError::Timeout(_) => ("timeout", "the broker did not answer in time".to_owned()),
@@ -112,7 +115,9 @@ pub(super) fn failure(error: &ConnectionError) -> (&'static str, String) {
         ConnectionError::MqttState(StateError::Deserialization(error)) if is_closed(error) => {
             ("failed", "the connection broke".to_owned())
         }
-        ConnectionError::MqttState(StateError::AwaitPingResp) => ("failed", "the broker did not answer a ping".to_owned()),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            ("failed", "the broker did not answer a ping".to_owned())
+        }
         ConnectionError::NotConnAck(_) | ConnectionError::MqttState(StateError::Deserialization(_)) => {
             ("failed", format!("the broker does not speak MQTT 5 as we know it: {error}"))
         }
@@ -138,7 +143,9 @@ fn refusal(code: ConnectReturnCode) -> &'static str {
     match code {
         ConnectReturnCode::BadUserNamePassword => "bad user name or password",
         ConnectReturnCode::NotAuthorized => "not authorised (user name, password or access list)",
-        ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => "it does not accept our client id",
+        ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => {
+            "it does not accept our client id"
+        }
         ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => {
             "it does not speak MQTT 5 on this port"
         }
@@ -172,10 +179,8 @@ mod tests {
         assert_eq!((outcome, sentence.as_str()), ("refused", "the broker refused us: bad user name or password"));
         let (outcome, sentence) = failure(&ConnectionError::Io(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!((outcome, sentence.as_str()), ("unreachable", "the broker cannot be reached: connection refused"));
-        let taken = StateError::ServerDisconnect {
-            reason_code: DisconnectReasonCode::SessionTakenOver,
-            reason_string: None,
-        };
+        let taken =
+            StateError::ServerDisconnect { reason_code: DisconnectReasonCode::SessionTakenOver, reason_string: None };
         let (_, sentence) = failure(&ConnectionError::MqttState(taken));
         assert_eq!(sentence, "the broker ended the connection: another client uses our client id");
     }
@@ -190,7 +195,8 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_never_panic() {
-        let config = Config { keep_alive_s: 0, connect_timeout_s: 0, window: 0, host: "::1".to_owned(), ..Config::default() };
+        let config =
+            Config { keep_alive_s: 0, connect_timeout_s: 0, window: 0, host: "::1".to_owned(), ..Config::default() };
         let options = options(&config, "id", None, will("a", String::new()));
         assert_eq!(options.broker_address(), ("[::1]".to_owned(), 1883));
         assert_eq!(options.keep_alive(), Duration::from_secs(5));

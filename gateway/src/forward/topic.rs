@@ -112,8 +112,23 @@ mod tests {
     #[test]
     fn no_name_breaks_a_topic_and_no_two_names_share_one() {
         let names = [
-            "", "%", "%25", "a/b", "a%2Fb", "+", "#", "$SYS", "\0", "\u{1b}", "\u{85}", "\u{fffe}", "\u{1ffff}", "\u{fdd0}",
-            "../..", "ä+ö", "\n",
+            "",
+            "%",
+            "%25",
+            "a/b",
+            "a%2Fb",
+            "+",
+            "#",
+            "$SYS",
+            "\0",
+            "\u{1b}",
+            "\u{85}",
+            "\u{fffe}",
+            "\u{1ffff}",
+            "\u{fdd0}",
+            "../..",
+            "ä+ö",
+            "\n",
         ];
         let mut seen = BTreeSet::new();
         for name in names {
