@@ -6,3 +6,4 @@ pub mod log;
 pub mod mask;
 pub mod metrics;
 pub mod protocol;
+pub mod simulate;

@@ -1,0 +1,91 @@
+//! A child process that never outlives the test, and the waiting for what it does.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How much of a process's output a failure shows.
+const SHOWN: usize = 4_000;
+
+/// A running process whose output goes to a file.
+pub(crate) struct Process {
+    name: &'static str,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn start(name: &'static str, mut command: Command, dir: &Path) -> Process {
+        let output = dir.join(format!("{name}.log"));
+        let file: File = OpenOptions::new().create(true).append(true).open(&output).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|fault| panic!("cannot start {name}: {fault}"));
+        Process { name, child, output }
+    }
+
+    pub(crate) fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Fails the test where the process has ended by itself.
+    pub(crate) fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("{} ended by itself with {status}:\n{}", self.name, self.tail());
+        }
+    }
+
+    /// Kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.assert_alive();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// The end of what it printed.
+    pub(crate) fn tail(&self) -> String {
+        let text = std::fs::read(&self.output).unwrap_or_default();
+        String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN)..]).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Waits until `condition` gives something; panics with `missing` after `limit`.
+pub(crate) async fn until<T>(
+    limit: Duration,
+    missing: impl Fn() -> String,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(begun.elapsed() < limit, "after {} s: {}", limit.as_secs(), missing());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A loopback port that is free now.
+pub(crate) fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}

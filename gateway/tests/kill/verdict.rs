@@ -1,0 +1,169 @@
+//! Whether everything is there, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use vestibule::simulate::script::CARDS;
+
+use crate::STALLED;
+use crate::gateway::Gateway;
+use crate::load::Answered;
+use crate::process::until;
+use crate::subscriber::{Seen, Subscriber};
+
+/// What the gateway's metrics say of its log and what was done with it.
+#[derive(Debug)]
+struct Books {
+    appended: u64,
+    pending: u64,
+    settled: u64,
+    rules_behind: u64,
+}
+
+impl Books {
+    fn read(metrics: &str) -> Option<Books> {
+        let sum = |name: &str| -> Option<u64> {
+            let mut rows = metrics.lines().filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                (series.split('{').next() == Some(name)).then(|| value.parse::<u64>().ok()).flatten()
+            });
+            let first = rows.next()?;
+            Some(first + rows.sum::<u64>())
+        };
+        Some(Books {
+            appended: sum("vestibule_log_appended_events")?,
+            pending: sum("vestibule_forward_pending_events")?,
+            settled: sum("vestibule_forward_forwarded_events")?
+                + sum("vestibule_forward_dead_lettered_events")?
+                + sum("vestibule_forward_discarded_events")?,
+            rules_behind: sum("vestibule_rule_lag_events")?,
+        })
+    }
+
+    fn quiet(&self) -> bool {
+        self.pending == 0 && self.rules_behind == 0 && self.appended == self.settled
+    }
+}
+
+/// Waits until the gateway has nothing left to do and the subscriber has it all; gives the number of events in the log.
+pub(crate) async fn settle(gateway: &mut Gateway, subscriber: &Subscriber) -> u64 {
+    let mut last = String::new();
+    let mut seen = 0;
+    let mut moved = Instant::now();
+    // No limit but that of standing still.
+    until(Duration::MAX, String::new, async || {
+        gateway.assert_alive();
+        let count = subscriber.look(|seen| seen.events.len());
+        if count > seen {
+            (seen, moved) = (count, Instant::now());
+        }
+        let books = gateway.get("/metrics").await.and_then(|metrics| Books::read(&metrics));
+        let missing = subscriber.look(Seen::gaps);
+        last = format!("{books:?}; the subscriber has {count} events, first gaps {missing:?}");
+        assert!(moved.elapsed() < STALLED, "nothing came for {} s: {last}\n{}", STALLED.as_secs(), gateway.tail());
+        books.filter(|books| books.quiet() && u64::try_from(count) == Ok(books.appended)).map(|books| books.appended)
+    })
+    .await
+}
+
+/// Judges what the subscriber saw against what was answered.
+pub(crate) fn judge(seen: &Seen, answered: &[Answered], appended: u64, gateway: &Gateway) {
+    let mut faults = seen.faults.clone();
+    let mut fault = |text: String| faults.push(text);
+
+    if !seen.gaps().is_empty() || seen.events.last_key_value().map(|(seq, _)| *seq) != Some(appended) {
+        fault(format!("the sequence is not 1 to {appended}: gaps {:?}", seen.gaps()));
+    }
+    if seen.ids.len() != seen.events.len() {
+        fault(format!("{} ids for {} events", seen.ids.len(), seen.events.len()));
+    }
+    for gap in terminal_gaps(seen) {
+        fault(gap);
+    }
+
+    let mut marks: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (seq, event) in &seen.events {
+        if let Some(mark) = event["attributes"]["mark"].as_str() {
+            marks.entry(mark).or_default().push(*seq);
+        }
+        let text = event.to_string();
+        if let Some(card) = CARDS.iter().find(|card| text.contains(card.pan)) {
+            fault(format!("a whole card number ({}) in {text}", card.pan));
+        }
+    }
+    for line in answered {
+        if marks.get(line.mark.as_str()).map(Vec::as_slice) != Some(&[line.seq]) {
+            fault(format!("{line:?} arrived as {:?}", marks.get(line.mark.as_str())));
+        } else if let Some(event) = seen.events.get(&line.seq)
+            && (event["terminal"] != line.terminal || event["kind"] != line.kind.as_str())
+        {
+            fault(format!("{line:?} arrived as {event}"));
+        }
+    }
+
+    for text in effects(seen, answered) {
+        fault(text);
+    }
+    for terminal in ["atm-02", "atm-03"] {
+        if !seen
+            .events
+            .values()
+            .any(|event| event["terminal"] == terminal && event["kind"] == "mode.supervisor_entered")
+        {
+            fault(format!("{terminal} was never heard"));
+        }
+    }
+    let shown: Vec<&str> = faults.iter().take(10).map(String::as_str).collect();
+    assert!(faults.is_empty(), "{} faults, the first:\n{}\n\n{}", faults.len(), shown.join("\n"), gateway.tail());
+}
+
+/// Every terminal's own numbers run from 1 without gaps.
+fn terminal_gaps(seen: &Seen) -> Vec<String> {
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for event in seen.events.values() {
+        let terminal = event["terminal"].as_str().unwrap_or_default();
+        let before = last.entry(terminal).or_default();
+        *before += 1;
+        if event["terminal_seq"].as_u64() != Some(*before) {
+            faults.push(format!("{terminal}: expected terminal_seq {before} at {event}"));
+            break;
+        }
+    }
+    faults
+}
+
+/// Each cause has each effect once, and each line that has to be answered is a cause.
+fn effects(seen: &Seen, answered: &[Answered]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut caused: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for event in seen.events.values().filter(|event| event["rule"].is_string()) {
+        let Some(cause) = event["cause"].as_str() else {
+            faults.push(format!("an effect without a cause: {event}"));
+            continue;
+        };
+        if !seen.ids.contains_key(cause) {
+            faults.push(format!("an effect of what never was: {event}"));
+        }
+        let effect = format!("{} {} {}", event["rule"], event["kind"], event["component"]);
+        if !caused.entry(cause).or_default().insert(effect) {
+            faults.push(format!("an effect twice: {event}"));
+        }
+    }
+    let kinds = |event: &Value, kind: &str| {
+        let cause = event["id"].as_str().unwrap_or_default();
+        caused.get(cause).into_iter().flatten().filter(|effect| effect.contains(kind)).count()
+    };
+    for line in answered.iter() {
+        let Some(event) = seen.events.get(&line.seq) else { continue };
+        let raised = kinds(event, "\"alert.raised\"");
+        if raised != usize::from(line.alerts) {
+            faults.push(format!("{raised} alerts by {event}"));
+        }
+        if line.alerts && line.terminal == "atm-04" && kinds(event, "\"command.requested\"") != 1 {
+            faults.push(format!("no command, or several, by {event}"));
+        }
+    }
+    faults
+}
