@@ -64,9 +64,12 @@ pub(super) struct Connection {
     /// Events up to here were there before this connection.
     replayed_through: u64,
     max_packet: usize,
+    /// Whether the broker keeps retained messages.
+    retains: bool,
     number: u32,
     phase: Phase,
     dead_letters: u64,
+    accepted: u64,
     grow_at: Instant,
     /// Whether the progress moved since it was last saved.
     pub(super) moved: bool,
@@ -94,9 +97,11 @@ impl Connection {
             later_backoff: Backoff::new(LATER.0, LATER.1),
             replayed_through: *session.head.borrow(),
             max_packet: usize::try_from(session.config.max_packet_bytes.min(max_packet)).unwrap_or(usize::MAX),
+            retains: limits.and_then(|limits| limits.retain_available) != Some(0),
             number,
             phase: Phase::Forwarding,
             dead_letters: 0,
+            accepted: 0,
             grow_at: now + GROW_AFTER,
             moved: false,
         })
@@ -115,6 +120,11 @@ impl Connection {
     /// Whether we said farewell and are gone.
     pub(super) fn has_left(&self) -> bool {
         self.phase == Phase::Left
+    }
+
+    /// Events that the broker took.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     /// Messages not yet acknowledged.
@@ -159,6 +169,7 @@ impl Session {
         match (sent.message, broker::verdict(ack.reason)) {
             (Message::Event(seq), Verdict::Accepted) => {
                 self.metrics.forward_published.inc();
+                connection.accepted += 1;
                 self.progress.forwarded += settled::settle(&mut self.progress, seq, seq);
                 connection.moved = true;
             }
@@ -224,7 +235,7 @@ impl Session {
                 }
             }
         }
-        self.leave(connection, now)
+        self.leave(connection)
     }
 
     /// Rows that were read: those still wanted are queued. Numbers have no gaps, so rows that are missing were pruned.
@@ -277,7 +288,13 @@ impl Session {
         connection.window.queue(Message::Health, Instant::now());
         let properties = broker::properties(health::CONTENT_TYPE);
         let topic = self.topics.health();
-        connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, true, payload, properties)?;
+        connection.client.try_publish_with_properties(
+            topic,
+            QoS::AtLeastOnce,
+            connection.retains,
+            payload,
+            properties,
+        )?;
         Ok(())
     }
 
@@ -296,7 +313,7 @@ impl Session {
             connection.window.set_limit(self.limit);
             connection.grow_at = now + GROW_AFTER;
         }
-        while now >= connection.later_at && connection.window.has_room(0) {
+        while connection.is_forwarding() && now >= connection.later_at && connection.window.has_room(0) {
             let Some(seq) = connection.later.pop() else { break };
             let log = self.log.clone();
             let rows = tokio::task::spawn_blocking(move || log.read_after(seq - 1, 1)).await;
@@ -327,8 +344,7 @@ impl Session {
     }
 
     /// The steps of the farewell, each when the one before is done.
-    fn leave(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        let _ = now;
+    fn leave(&self, connection: &mut Connection) -> Result<(), Lost> {
         let idle = connection.window.in_flight() == 0;
         match connection.phase {
             Phase::Draining { last }

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 const ROUND: usize = 64;
 /// First and longest pause between connections.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
-/// A connection that lasted this long was a good one.
+/// A connection that lasted this long was a good one; so was one that took a whole window of events.
 const STABLE: Duration = Duration::from_secs(10);
 /// How often the gauges are brought up to date while nothing happens.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ impl Session {
                 Err(Lost::Log(LogError::Stopped)) => {
                     return tracing::error!("the forwarder ends: the event log has stopped");
                 }
-                Err(lost) => self.complain(&lost, connected),
+                Err(lost) => self.complain(&lost, connected.is_some()),
             }
             self.pause().await;
         }
@@ -156,6 +156,10 @@ impl Session {
         self.publish_health(&mut connection, Status::Online)?;
         let end = self.forward(&mut connection, words).await;
         self.save(&mut connection);
+        let lasted = connected.is_some_and(|since| since.elapsed() >= STABLE);
+        if lasted || connection.accepted() >= u64::from(self.config.window) {
+            self.backoff.reset();
+        }
         end
     }
 
@@ -231,12 +235,8 @@ impl Session {
     }
 
     /// Counts an attempt that failed, and says what is wrong when it was not said before.
-    fn complain(&mut self, lost: &Lost, connected: Option<Instant>) {
-        if let Some(since) = connected {
-            if since.elapsed() >= STABLE {
-                self.backoff.reset();
-            }
-        } else {
+    fn complain(&mut self, lost: &Lost, connected: bool) {
+        if !connected {
             let outcome = match lost {
                 Lost::Client(error) => broker::failure(error).0,
                 Lost::Unsuitable(_) => "refused",
@@ -249,7 +249,7 @@ impl Session {
         }
         let reason = lost.to_string();
         if self.complaint.as_ref() != Some(&reason) {
-            let what = if connected.is_some() { "lost the broker" } else { "not connected to the broker" };
+            let what = if connected { "lost the broker" } else { "not connected to the broker" };
             tracing::warn!(host = self.config.host, port = self.config.port, reason, "{what}; events are kept");
             self.complaint = Some(reason);
         }
