@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::event::{Component, Currency, Device};
+use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
 
 /// The profiles that are part of the program, by the name of their folder.
@@ -17,29 +18,6 @@ const BUILTIN: [(&str, &str); 3] = [
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
 ];
-
-/// A wire protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// NDC, NDC+ and Advance NDC.
-    Ndc,
-    /// The journal that NCR terminals print.
-    JournalNcr,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-impl Protocol {
-    /// Its name in settings and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Ndc => "ndc",
-            Protocol::JournalNcr => "journal-ncr",
-            Protocol::Jsonl => "jsonl",
-        }
-    }
-}
 
 /// Options of the NDC codec that differ by model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

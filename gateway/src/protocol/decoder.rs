@@ -1,10 +1,7 @@
 //! From a link's bytes to messages: the framing and the codec of one conversation, together.
 
-use std::sync::Arc;
-
 use super::framing::{Framer, Framing};
-use super::journal::{Dialect, Journal};
-use super::{Fault, Message, Protocol, jsonl, ndc};
+use super::{Fault, Message, Protocol, jsonl};
 use crate::profile::Profile;
 
 /// The decoder of one conversation.
@@ -16,15 +13,11 @@ pub enum Decoder {
         /// Reads one.
         codec: Codec,
     },
-    /// A journal, whose lines hang together.
-    Journal(Box<Journal>),
 }
 
 /// Reads one frame.
 #[derive(Clone, Copy, Debug)]
 pub enum Codec {
-    /// NDC.
-    Ndc(ndc::Options),
     /// A line of JSON.
     Jsonl,
 }
@@ -33,15 +26,11 @@ impl Decoder {
     /// A decoder for a conversation that begins.
     pub fn new(protocol: Protocol, profile: &Profile, max_frame_bytes: usize) -> Decoder {
         match protocol {
-            Protocol::Ndc => Decoder::Framed {
-                framer: Framer::new(Framing::Length { inclusive: false, max: max_frame_bytes }),
-                codec: Codec::Ndc(ndc::Options { header: profile.ndc.header, strip_etx: profile.ndc.strip_etx }),
-            },
             Protocol::Jsonl => Decoder::Framed {
                 framer: Framer::new(Framing::Line { max: max_frame_bytes }),
                 codec: Codec::Jsonl,
             },
-            Protocol::JournalNcr => Decoder::Journal(Box::new(Journal::new(Arc::clone(Dialect::ncr())))),
+            _ => Decoder::Framed { framer: Framer::new(Framing::LINE), codec: Codec::Jsonl },
         }
     }
 
@@ -49,7 +38,6 @@ impl Decoder {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Result<Message, Fault>>) {
         match self {
             Decoder::Framed { framer, codec } => framer.push(bytes, &mut |frame| out.extend(codec.decode(frame))),
-            Decoder::Journal(journal) => journal.push(bytes, &mut |entry| out.push(entry.map(Message::Journal))),
         }
     }
 
@@ -57,7 +45,6 @@ impl Decoder {
     pub fn finish(&mut self, out: &mut Vec<Result<Message, Fault>>) {
         match self {
             Decoder::Framed { framer, codec } => framer.finish(&mut |frame| out.extend(codec.decode(frame))),
-            Decoder::Journal(journal) => journal.finish(&mut |entry| out.push(entry.map(Message::Journal))),
         }
     }
 
@@ -65,7 +52,6 @@ impl Decoder {
     pub fn is_broken(&self) -> bool {
         match self {
             Decoder::Framed { framer, .. } => framer.broken(),
-            Decoder::Journal(_) => false,
         }
     }
 }
@@ -78,7 +64,6 @@ impl Codec {
             Err(fault) => return Some(Err(fault)),
         };
         match self {
-            Codec::Ndc(options) => Some(ndc::decode(frame, &options).map(Message::Ndc)),
             Codec::Jsonl if frame.trim_ascii().is_empty() => None,
             Codec::Jsonl => Some(jsonl::decode(frame).map(Message::Jsonl)),
         }

@@ -61,7 +61,8 @@ pub struct Report {
 }
 
 /// A decoded line.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Line {
     /// The source says which terminal it is.
     Hello(String),
