@@ -1,8 +1,11 @@
 //! Vestibule: an edge gateway for bank branches.
 
 pub mod event;
+pub mod forward;
 pub mod log;
 pub mod mask;
 pub mod metrics;
+pub mod normalize;
+pub mod profile;
 pub mod protocol;
 pub mod simulate;

@@ -1,0 +1,189 @@
+//! The CloudEvents 1.0 envelope (structured JSON mode) around an event's stored bytes.
+//!
+//! ```json
+//! {"specversion":"1.0","source":"/br001/gw-1","datacontenttype":"application/json","id":"gw-1-7f3a-1042",
+//!  "type":"vestibule.supply.low","subject":"atm-07","time":"2026-11-20T21:42:05.883Z","sequence":"1042",
+//!  "terminalsequence":"311","severity":"warning","replayed":false,"timesynced":true,"data":{…}}
+//! ```
+//!
+//! - `id` never changes and is never used twice: whoever drops known ids sees every event exactly once.
+//! - `sequence` and `terminalsequence` count without gaps. They are decimal digits in a string, because CloudEvents
+//!   integers have 32 bits; `data` has both as numbers.
+//! - `time` is when the terminal says it happened, else when the gateway read it; absent where neither is known.
+//! - `replayed` is true where the event is older than this connection or is sent again: live displays may skip it.
+//! - `timesynced` is whether the gateway's clock was known to be right; absent where the event does not say.
+//!
+//! `data` is the event as it stands in the log, byte for byte.
+
+use std::fmt::Write;
+
+use super::Identity;
+use super::topic::push_encoded;
+use crate::log::Stored;
+
+/// Content type of an event's payload.
+pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// What is the same in every payload.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    /// Everything up to the sequence number within the id.
+    front: String,
+}
+
+impl Envelope {
+    /// `id_prefix` is the front of every event id, without the sequence number.
+    pub(super) fn new(identity: &Identity, id_prefix: &str) -> Self {
+        let mut source = String::new();
+        for name in [&identity.site, &identity.gateway] {
+            source.push('/');
+            push_encoded(&mut source, name, |c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')));
+        }
+        let mut front = String::from(r#"{"specversion":"1.0","source":"#);
+        push_json(&mut front, &source);
+        front.push_str(r#","datacontenttype":"application/json","id":"#);
+        push_json(&mut front, id_prefix);
+        // The number is still to come: the closing quote goes.
+        front.pop();
+        front.push('-');
+        Envelope { front }
+    }
+
+    /// The payload of one event.
+    pub(super) fn wrap(&self, stored: &Stored, replayed: bool) -> String {
+        let event = &stored.event;
+        let mut out = String::with_capacity(self.front.len() + stored.json.len() + event.terminal.len() + 256);
+        out.push_str(&self.front);
+        // Writing to a string cannot fail.
+        let _ = write!(out, r#"{}","type":"vestibule.{}","subject":"#, stored.seq, event.kind.name());
+        push_json(&mut out, &event.terminal);
+        if let Some(time) = event.occurred_at.or(event.received_at) {
+            let _ = write!(out, r#","time":"{time}""#);
+        }
+        let _ = write!(
+            out,
+            r#","sequence":"{}","terminalsequence":"{}","severity":"{}","replayed":{replayed}"#,
+            stored.seq,
+            stored.terminal_seq,
+            event.severity.name(),
+        );
+        if let Some(synced) = event.time_synced {
+            let _ = write!(out, r#","timesynced":{synced}"#);
+        }
+        out.push_str(r#","data":"#);
+        out.push_str(&stored.json);
+        out.push('}');
+        out
+    }
+}
+
+/// Appends `text` as a JSON string.
+fn push_json(out: &mut String, text: &str) {
+    let plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Bytes of the PUBLISH packet that carries this topic and payload at QoS 1 with our properties, as MQTT 5 counts them.
+pub(super) fn packet_bytes(topic: usize, payload: usize, content_type: usize) -> usize {
+    // Content type: id, length, text. Payload format indicator: id, value.
+    let properties = 3 + content_type + 2;
+    let rest = 2 + topic + 2 + varint_bytes(properties) + properties + payload;
+    1 + varint_bytes(rest) + rest
+}
+
+fn varint_bytes(value: usize) -> usize {
+    match value {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::event::{Component, Event, Kind};
+
+    fn identity() -> Identity {
+        Identity { site: "br 001/a".to_owned(), gateway: "gw-1".to_owned() }
+    }
+
+    fn stored(terminal: &str) -> Stored {
+        let mut event = Event::new(Kind::SupplyLow).component(Component::Cassette(2)).detail("cassette 2 low");
+        event.terminal = terminal.to_owned();
+        let json = serde_json::to_string(&event).expect("events serialise");
+        let json = json.replacen('{', r#"{"seq":1042,"id":"gw-1-7f3a-1042","terminal_seq":311,"#, 1);
+        Stored { seq: 1042, terminal_seq: 311, event, json: json.into() }
+    }
+
+    fn parse(text: &str) -> Value {
+        serde_json::from_str(text).expect("payloads are JSON")
+    }
+
+    #[test]
+    fn the_envelope_holds_the_stored_bytes_as_they_are() {
+        let mut row = stored("atm-07");
+        row.event.received_at = Some("2026-11-20T21:42:06Z".parse().expect("a timestamp"));
+        row.event.time_synced = Some(true);
+        let text = Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, false);
+        assert!(text.ends_with(&format!(r#","data":{}}}"#, row.json)));
+        let data = parse(&row.json);
+        assert_eq!(
+            parse(&text),
+            json!({
+                "specversion": "1.0", "source": "/br%20001%2Fa/gw-1", "datacontenttype": "application/json",
+                "id": "gw-1-7f3a-1042", "type": "vestibule.supply.low", "subject": "atm-07", "time": "2026-11-20T21:42:06Z",
+                "sequence": "1042", "terminalsequence": "311", "severity": "warning", "replayed": false, "timesynced": true,
+                "data": data,
+            })
+        );
+    }
+
+    #[test]
+    fn the_terminals_own_time_goes_first_and_unknown_facts_are_absent() {
+        let mut row = stored("atm-07");
+        let text = Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, true);
+        let value = parse(&text);
+        assert!(value.get("time").is_none() && value.get("timesynced").is_none());
+        assert_eq!(value["replayed"], json!(true));
+        row.event.received_at = Some("2026-11-20T21:42:06Z".parse().expect("a timestamp"));
+        row.event.occurred_at = Some("2026-11-20T21:42:05.883Z".parse().expect("a timestamp"));
+        let value = parse(&Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, true));
+        assert_eq!(value["time"], json!("2026-11-20T21:42:05.883Z"));
+    }
+
+    #[test]
+    fn strange_names_stay_inside_their_strings() {
+        for name in ["a\"b", "a\\", "a\nb\u{1}", "\u{7f}ü", ""] {
+            let text = Envelope::new(&identity(), name).wrap(&stored(name), false);
+            let value = parse(&text);
+            assert_eq!(value["subject"], json!(name));
+            assert_eq!(value["id"], json!(format!("{name}-1042")));
+        }
+    }
+
+    #[test]
+    fn packet_sizes_are_those_of_the_client_library() {
+        use rumqttc::v5::mqttbytes::QoS;
+        use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
+        for payload in [0, 60, 100, 16_300, 16_400, 2_097_200] {
+            let properties = PublishProperties {
+                payload_format_indicator: Some(1),
+                content_type: Some(CONTENT_TYPE.to_owned()),
+                ..PublishProperties::default()
+            };
+            let mut publish = Publish::new("a/b", QoS::AtLeastOnce, vec![b'x'; payload], Some(properties));
+            publish.pkid = 7;
+            assert_eq!(packet_bytes(3, payload, CONTENT_TYPE.len()), publish.size());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Topics of the public contract, and names that can never break them.
+//!
+//! A name becomes one topic level by percent-encoding: `/ + # $ %`, control characters and Unicode's non-characters turn
+//! into `%XX` for each byte of their UTF-8 form, and an empty name into a lone `%`. So different names never share a level.
+
+use std::fmt::Write;
+
+use super::Identity;
+use crate::event::Event;
+
+/// Most bytes of a topic that MQTT can carry.
+pub(super) const MAX_BYTES: usize = 65_535;
+
+/// The topics under one root, site and gateway.
+#[derive(Debug)]
+pub(super) struct Topics {
+    /// `{root}/{site}/`
+    front: String,
+    /// `{root}/{site}/gateway/{gateway}/health`
+    health: String,
+}
+
+impl Topics {
+    pub(super) fn new(root: &str, identity: &Identity) -> Self {
+        let mut front = format!("{root}/");
+        push_level(&mut front, &identity.site);
+        front.push('/');
+        let mut health = format!("{front}gateway/");
+        push_level(&mut health, &identity.gateway);
+        health.push_str("/health");
+        Topics { front, health }
+    }
+
+    /// Where the gateway says whether it is there.
+    pub(super) fn health(&self) -> &str {
+        &self.health
+    }
+
+    /// `{root}/{site}/{terminal}/event/{kind with / for .}`
+    pub(super) fn event(&self, event: &Event) -> String {
+        let kind = event.kind.name();
+        let mut topic = String::with_capacity(self.front.len() + event.terminal.len() + kind.len() + 16);
+        topic.push_str(&self.front);
+        push_level(&mut topic, &event.terminal);
+        topic.push_str("/event/");
+        topic.extend(kind.chars().map(|c| if c == '.' { '/' } else { c }));
+        topic
+    }
+}
+
+/// Whether this can stand in front of every topic.
+pub(super) fn is_root(root: &str) -> bool {
+    let level = |level: &str| !level.is_empty() && !level.chars().any(|c| matches!(c, '+' | '#') || is_forbidden(c));
+    !root.starts_with('$') && root.len() < 1024 && root.split('/').all(level)
+}
+
+/// Characters that MQTT brokers may close a connection for.
+fn is_forbidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+fn push_level(topic: &mut String, name: &str) {
+    if name.is_empty() {
+        topic.push('%');
+        return;
+    }
+    push_encoded(topic, name, |c| matches!(c, '/' | '+' | '#' | '$' | '%') || is_forbidden(c));
+}
+
+/// Appends `text`, percent-encoding the characters that `special` names.
+pub(super) fn push_encoded(out: &mut String, text: &str, special: impl Fn(char) -> bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(&special) {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let width = from.chars().next().map_or(0, char::len_utf8);
+        let (c, behind) = from.split_at(width);
+        for byte in c.bytes() {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::event::Kind;
+
+    fn topics() -> Topics {
+        let identity = Identity { site: "br001".to_owned(), gateway: "gw-1".to_owned() };
+        Topics::new("vestibule/v1", &identity)
+    }
+
+    fn event_topic(terminal: &str) -> String {
+        let mut event = Event::new(Kind::SupplyLow);
+        event.terminal = terminal.to_owned();
+        topics().event(&event)
+    }
+
+    #[test]
+    fn topics_are_those_of_the_contract() {
+        assert_eq!(topics().health(), "vestibule/v1/br001/gateway/gw-1/health");
+        assert_eq!(event_topic("atm-07"), "vestibule/v1/br001/atm-07/event/supply/low");
+        assert_eq!(event_topic("Zürich 3"), "vestibule/v1/br001/Zürich 3/event/supply/low");
+    }
+
+    #[test]
+    fn no_name_breaks_a_topic_and_no_two_names_share_one() {
+        let names = [
+            "",
+            "%",
+            "%25",
+            "a/b",
+            "a%2Fb",
+            "+",
+            "#",
+            "$SYS",
+            "\0",
+            "\u{1b}",
+            "\u{85}",
+            "\u{fffe}",
+            "\u{1ffff}",
+            "\u{fdd0}",
+            "../..",
+            "ä+ö",
+            "\n",
+        ];
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let topic = event_topic(name);
+            assert_eq!(topic.split('/').count(), 7, "{topic:?}");
+            assert!(!topic.contains(['+', '#', '$']) && !topic.chars().any(is_forbidden), "{topic:?}");
+            assert!(topic.split('/').all(|level| !level.is_empty()), "{topic:?}");
+            assert!(seen.insert(topic), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn roots_are_whole_levels() {
+        for root in ["vestibule/v1", "a", "a b/ü"] {
+            assert!(is_root(root), "{root}");
+        }
+        for root in ["", "/a", "a/", "a//b", "$SYS/a", "a/+", "#", "a\0"] {
+            assert!(!is_root(root), "{root:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A broker that misbehaves on request: just enough MQTT 5 to take publishes at QoS 1.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// What happens to one publish.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// A PUBACK with this reason code.
+    Ack(u8),
+    /// No answer at all.
+    Silence,
+    /// The connection is closed.
+    HangUp,
+}
+
+/// A publish that was read.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Connection, from 0.
+    pub(crate) connection: usize,
+    /// Place within the connection, from 0.
+    pub(crate) place: usize,
+    /// The topic.
+    pub(crate) topic: String,
+    /// The payload.
+    pub(crate) json: serde_json::Value,
+}
+
+type Policy = Arc<dyn Fn(&Taken) -> Answer + Send + Sync>;
+
+/// The broker; publishes that were answered with success are told to `accepted`.
+pub(crate) struct FakeBroker {
+    /// TCP port.
+    pub(crate) port: u16,
+    /// What was acknowledged.
+    pub(crate) accepted: mpsc::UnboundedReceiver<Taken>,
+}
+
+impl FakeBroker {
+    /// A broker that allows `receive_max` messages in flight and asks `policy` what to do with each. It acknowledges what
+    /// it read at once in reverse order.
+    pub(crate) async fn start(
+        receive_max: Option<u16>,
+        policy: impl Fn(&Taken) -> Answer + Send + Sync + 'static,
+    ) -> FakeBroker {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("a bound address").port();
+        let (sender, accepted) = mpsc::unbounded_channel();
+        let policy: Policy = Arc::new(policy);
+        tokio::spawn(async move {
+            let mut connection = 0;
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that vanishes is an error here, and nothing to this broker.
+                tokio::spawn(serve(stream, connection, receive_max, Arc::clone(&policy), sender.clone()));
+                connection += 1;
+            }
+        });
+        FakeBroker { port, accepted }
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    receive_max: Option<u16>,
+    policy: Policy,
+    accepted: mpsc::UnboundedSender<Taken>,
+) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    let mut place = 0;
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+        let mut acks = Vec::new();
+        while let Some((kind, body, used)) = packet(&bytes) {
+            match kind >> 4 {
+                1 => {
+                    let mut properties = Vec::new();
+                    if let Some(receive_max) = receive_max {
+                        properties.push(0x21);
+                        properties.extend(receive_max.to_be_bytes());
+                    }
+                    let length = u8::try_from(properties.len()).expect("short");
+                    let mut connack = vec![0x20, 3 + length, 0, 0, length];
+                    connack.extend(properties);
+                    stream.write_all(&connack).await?;
+                }
+                3 => {
+                    assert_eq!((kind >> 1) & 3, 1, "everything is published at QoS 1");
+                    let (taken, id) = publish(body, connection, place);
+                    place += 1;
+                    match policy(&taken) {
+                        Answer::Ack(reason) => {
+                            acks.push((id, reason));
+                            if reason < 0x80 {
+                                let _ = accepted.send(taken);
+                            }
+                        }
+                        Answer::Silence => {}
+                        Answer::HangUp => return Ok(()),
+                    }
+                }
+                12 => stream.write_all(&[0xd0, 0]).await?,
+                14 => return Ok(()),
+                other => panic!("a forwarder sends no packet of type {other}"),
+            }
+            bytes.drain(..used);
+        }
+        for (id, reason) in acks.iter().rev() {
+            let [high, low] = id.to_be_bytes();
+            stream.write_all(&[0x40, 3, high, low, *reason]).await?;
+        }
+    }
+}
+
+/// The first whole packet: its first byte, its body, and its length.
+fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (length, width) = varint(bytes.get(1..)?)?;
+    let used = 1 + width + length;
+    Some((bytes[0], bytes.get(1 + width..used)?, used))
+}
+
+fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, index + 1));
+        }
+    }
+    None
+}
+
+fn publish(body: &[u8], connection: usize, place: usize) -> (Taken, u16) {
+    let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+    let (topic, rest) = body[2..].split_at(length);
+    let id = u16::from_be_bytes([rest[0], rest[1]]);
+    let (properties, width) = varint(&rest[2..]).expect("a property length");
+    let payload = &rest[2 + width + properties..];
+    let taken = Taken {
+        connection,
+        place,
+        topic: String::from_utf8(topic.to_vec()).expect("topics are UTF-8"),
+        json: serde_json::from_slice(payload).expect("payloads are JSON"),
+    };
+    (taken, id)
+}

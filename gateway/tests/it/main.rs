@@ -1,0 +1,7 @@
+//! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
+
+mod fake_broker;
+mod forward;
+mod mosquitto;
+mod proxy;
+mod subscriber;
