@@ -115,6 +115,9 @@ impl Config {
                 add(format!("forward.{key}"), reason);
             }
         }
+        for (key, reason) in self.rules.faults() {
+            add(format!("rules.{key}"), reason);
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports: HashSet<SocketAddr> = HashSet::new();

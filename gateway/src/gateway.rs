@@ -41,7 +41,7 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
     /// The rule engine.
     #[error("the rule engine cannot start: {0}")]
-    Rules(String),
+    Rules(#[from] rules::EngineError),
 }
 
 /// How a gateway ended.
@@ -92,9 +92,7 @@ impl Gateway {
 
         announce(&log, set_aside).await;
 
-        let flags = inventory.iter().map(|terminal| (terminal.name.clone(), terminal.reports_requests)).collect();
-        let rules = rules::start(config.rules, log.clone(), flags, Arc::clone(&metrics))
-            .map_err(|error| StartError::Rules(error.to_string()))?;
+        let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
 
         let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
         let forwarder =
@@ -148,6 +146,14 @@ impl Gateway {
             tracing::error!("The log could not be closed.");
         }
     }
+}
+
+/// What rules may ask of a terminal's profile.
+fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
+    Arc::new(move |terminal, flag| match flag {
+        "reports_requests" => inventory.named(terminal).is_some_and(|terminal| terminal.reports_requests),
+        _ => false,
+    })
 }
 
 /// The first events of a run: that it began, and that a damaged store was set aside.
