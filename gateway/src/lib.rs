@@ -4,4 +4,6 @@ pub mod event;
 pub mod log;
 pub mod mask;
 pub mod metrics;
+pub mod normalize;
+pub mod profile;
 pub mod protocol;

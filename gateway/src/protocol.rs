@@ -4,6 +4,9 @@
 //! and cutting the bytes differently never changes what comes out. A frame that nobody understands is a [`Fault`],
 //! which becomes an event; it is never an error that stops a link.
 
+pub mod framing;
+pub mod ndc;
+
 /// A frame that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
