@@ -5,6 +5,7 @@
 //! which becomes an event; it is never an error that stops a link.
 
 pub mod framing;
+pub mod journal;
 pub mod ndc;
 
 /// A frame that could not be decoded.

@@ -1,7 +1,7 @@
 //! The terminal's local time: the date stands only in a header, the time of day on most lines.
 
-use jiff::civil::{Date, DateTime, Time};
 use jiff::ToSpan;
+use jiff::civil::{Date, DateTime, Time};
 
 /// When a line says it was printed, in the terminal's local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

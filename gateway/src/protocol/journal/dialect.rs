@@ -7,8 +7,8 @@ use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::attempt::Happening;
 use super::Said;
+use super::attempt::Happening;
 use crate::event::{Component, Device, Kind, Severity};
 use crate::mask;
 

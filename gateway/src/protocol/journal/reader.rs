@@ -186,7 +186,11 @@ impl Reader {
         };
         Ok(Entry {
             printed_at: self.printed_at(false),
-            tells: Tells::Status { status: Box::new(decoded.status), said: rule.and_then(|rule| rule.said), known: rule.is_some() },
+            tells: Tells::Status {
+                status: Box::new(decoded.status),
+                said: rule.and_then(|rule| rule.said),
+                known: rule.is_some(),
+            },
             echo,
             line: mask::text(line).into_owned(),
             fields: decoded.fields,

@@ -74,8 +74,7 @@ fn captures_give_the_expected_events_and_fields() {
     for Capture { name, bytes, sample } in captures() {
         let (entries, faults) = entries(&[&bytes]);
         assert_eq!(faults, [], "{name}");
-        let told: Vec<Value> =
-            events_of(&entries, &profile).iter().map(|event| event.to_string().into()).collect();
+        let told: Vec<Value> = events_of(&entries, &profile).iter().map(|event| event.to_string().into()).collect();
         assert_eq!(Value::from(told), sample["expect_events"], "{name}");
         let message = message(&entries);
         for (field, value) in sample["expect"].as_object().expect("an object") {
@@ -288,7 +287,8 @@ fn no_date_no_instant() {
 
 #[test]
 fn no_card_number_leaves_the_codec() {
-    let (all, _) = entries(&[b" PAN 4123456789011234\rTRACK 2 DATA: 4123456789011234=2912\r Card Inserted (4123456789011234)\r"]);
+    let (all, _) =
+        entries(&[b" PAN 4123456789011234\rTRACK 2 DATA: 4123456789011234=2912\r Card Inserted (4123456789011234)\r"]);
     assert!(!all.is_empty());
     assert!(!format!("{all:?}").contains("6789011"));
 }
