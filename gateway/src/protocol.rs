@@ -6,6 +6,7 @@
 
 mod decoder;
 pub mod framing;
+pub mod journal;
 pub mod jsonl;
 pub mod ndc;
 
@@ -37,9 +38,10 @@ impl Protocol {
 }
 
 /// What a terminal said, decoded and free of card data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Message {
+    /// What lines of a printed journal tell.
+    Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
 }
@@ -50,6 +52,7 @@ impl Message {
         match self {
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
+            Message::Journal(_) => None,
         }
     }
 

@@ -19,7 +19,7 @@ const SENSORS: [(&str, Kind); 4] = [
 ];
 
 /// What this status says is well.
-pub fn of_device(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
+pub(super) fn of_device(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
     let mut readings = Vec::new();
     if status.severity.is_some() && status.worst_severity() <= ROUTINE {
         readings.push(about(Kind::DeviceRecovered, status.device, None, "works again", profile));

@@ -1,6 +1,7 @@
 //! From a link's bytes to messages: the framing and the codec of one conversation, together.
 
 use super::framing::{Framer, Framing};
+use super::journal::{Dialect, Journal};
 use super::{Fault, Message, Protocol, jsonl};
 use crate::profile::Profile;
 
@@ -13,6 +14,8 @@ pub enum Decoder {
         /// Reads one.
         codec: Codec,
     },
+    /// A journal, whose lines hang together.
+    Journal(Box<Journal>),
 }
 
 /// Reads one frame.
@@ -26,11 +29,11 @@ impl Decoder {
     /// A decoder for a conversation that begins.
     pub fn new(protocol: Protocol, profile: &Profile, max_frame_bytes: usize) -> Decoder {
         match protocol {
-            Protocol::Jsonl => Decoder::Framed {
+            Protocol::Ndc | Protocol::Jsonl => Decoder::Framed {
                 framer: Framer::new(Framing::Line { max: max_frame_bytes }),
                 codec: Codec::Jsonl,
             },
-            _ => Decoder::Framed { framer: Framer::new(Framing::LINE), codec: Codec::Jsonl },
+            Protocol::JournalNcr => Decoder::Journal(Box::new(Journal::new(Dialect::built_in()))),
         }
     }
 
@@ -38,6 +41,7 @@ impl Decoder {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Result<Message, Fault>>) {
         match self {
             Decoder::Framed { framer, codec } => framer.push(bytes, &mut |frame| out.extend(codec.decode(frame))),
+            Decoder::Journal(journal) => journal.push(bytes, &mut |entry| out.push(entry.map(Message::Journal))),
         }
     }
 
@@ -45,6 +49,7 @@ impl Decoder {
     pub fn finish(&mut self, out: &mut Vec<Result<Message, Fault>>) {
         match self {
             Decoder::Framed { framer, codec } => framer.finish(&mut |frame| out.extend(codec.decode(frame))),
+            Decoder::Journal(journal) => journal.finish(&mut |entry| out.push(entry.map(Message::Journal))),
         }
     }
 
@@ -52,6 +57,7 @@ impl Decoder {
     pub fn is_broken(&self) -> bool {
         match self {
             Decoder::Framed { framer, .. } => framer.broken(),
+            Decoder::Journal(_) => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A journal's dialect: what its lines mean, as data (`devices/<model>/dialect.toml`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
@@ -223,7 +223,15 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The NCR Advance NDC dialect that the gateway carries along.
+    /// The NCR Advance NDC dialect that the gateway carries along, read once.
+    #[expect(clippy::missing_panics_doc, reason = "a test reads the dialect that is built in")]
+    pub fn built_in() -> Arc<Dialect> {
+        static BUILT_IN: LazyLock<Arc<Dialect>> =
+            LazyLock::new(|| Dialect::ncr().expect("the dialect that is built in can be read"));
+        Arc::clone(&BUILT_IN)
+    }
+
+    /// Reads the NCR Advance NDC dialect that the gateway carries along.
     pub fn ncr() -> Result<Arc<Dialect>, DialectError> {
         Dialect::parse(NCR).map(Arc::new)
     }
