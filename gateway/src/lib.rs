@@ -5,3 +5,4 @@ pub mod log;
 pub mod mask;
 pub mod metrics;
 pub mod protocol;
+pub mod rules;
