@@ -11,5 +11,4 @@ pub mod metrics;
 pub mod normalize;
 pub mod profile;
 pub mod protocol;
-pub mod simulate;
-pub mod terminals;
+pub mod rules;
