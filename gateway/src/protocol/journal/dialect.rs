@@ -1,7 +1,7 @@
 //! A journal's dialect: what its lines mean, as data (`devices/<model>/dialect.toml`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
@@ -225,7 +225,15 @@ pub struct Dialect {
 impl Dialect {
     /// The NCR Advance NDC dialect that the gateway carries along.
     pub fn ncr() -> Result<Arc<Dialect>, DialectError> {
-        Dialect::parse(NCR).map(Arc::new)
+        // Compiled once: hundreds of terminals share it.
+        static COMPILED: OnceLock<Arc<Dialect>> = OnceLock::new();
+        match COMPILED.get() {
+            Some(compiled) => Ok(Arc::clone(compiled)),
+            None => {
+                let dialect = Arc::new(Dialect::parse(NCR)?);
+                Ok(Arc::clone(COMPILED.get_or_init(|| dialect)))
+            }
+        }
     }
 
     /// Reads a dialect file.

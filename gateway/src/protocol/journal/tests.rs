@@ -193,7 +193,10 @@ fn one_happening_is_one_event() {
         // The same operator key twice is two keys.
         ("     *7735*1*R*04\r     *7735*1*R*04\r", &["mode.supervisor_key:info", "mode.supervisor_key:info"]),
         ("     *    *1*D*1,M-2006000190,R-4\r", &["card.captured:major", "supply.overfill:major:capture_bin"]),
-        ("*7420*1*w*1, M-00, R-10011\rA/C\rCUSTOMER CANCEL\r*7677*1*w*0, M-02, R-100110021\r", &[]),
+        (
+            "*7420*1*w*1, M-00, R-10011\rA/C\rCUSTOMER CANCEL\r*7677*1*w*0, M-02, R-100110021\r",
+            &["supply.low:warning:supply_8"],
+        ),
     ] {
         assert_eq!(names(text), expected, "{text:?}");
     }
