@@ -1,5 +1,6 @@
 //! Vestibule: an edge gateway for bank branches.
 
+pub mod cli;
 pub mod event;
 pub mod log;
 pub mod mask;

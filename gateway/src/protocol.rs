@@ -4,12 +4,69 @@
 //! and cutting the bytes differently never changes what comes out. A frame that nobody understands is a [`Fault`],
 //! which becomes an event; it is never an error that stops a link.
 
+pub mod decoder;
 pub mod framing;
 pub mod journal;
 pub mod ndc;
 
+use serde::{Deserialize, Serialize};
+
+pub use decoder::Decoder;
+
+/// A wire protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// NDC, NDC+ and Advance NDC.
+    Ndc,
+    /// The journal that NCR terminals print.
+    JournalNcr,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl Protocol {
+    /// Its name in settings, in events and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Ndc => "ndc",
+            Protocol::JournalNcr => "journal-ncr",
+            Protocol::Jsonl => "jsonl",
+        }
+    }
+
+    /// The built-in profile that stands for terminals of this protocol where no model is named.
+    pub fn usual_profile(self) -> &'static str {
+        match self {
+            Protocol::Ndc => "ncr-selfserv-ndc",
+            Protocol::JournalNcr => "ncr-journal",
+            Protocol::Jsonl => "json-lines",
+        }
+    }
+}
+
+/// A decoded message of any protocol.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Message {
+    /// NDC.
+    Ndc(ndc::Message),
+    /// A journal.
+    Journal(journal::Entry),
+}
+
+impl Message {
+    /// The protocol it came by.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Message::Ndc(_) => Protocol::Ndc,
+            Message::Journal(_) => Protocol::JournalNcr,
+        }
+    }
+}
+
 /// A frame that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// What is wrong with it, in a sentence.
     pub reason: String,

@@ -21,6 +21,9 @@ pub enum DialectError {
     /// It is no TOML of this form.
     #[error("{0}")]
     File(#[from] toml::de::Error),
+    /// No dialect of this name is part of the program.
+    #[error("no journal dialect `{0}`; built in is ncr")]
+    Unknown(String),
     /// A pattern is no regular expression.
     #[error("rule {rule}: {source}")]
     Pattern {
@@ -233,6 +236,14 @@ impl Dialect {
                 let dialect = Arc::new(Dialect::parse(NCR)?);
                 Ok(Arc::clone(COMPILED.get_or_init(|| dialect)))
             }
+        }
+    }
+
+    /// The dialect that a profile names; NCR where it names none.
+    pub fn named(name: Option<&str>) -> Result<Arc<Dialect>, DialectError> {
+        match name {
+            None | Some("ncr") => Dialect::ncr(),
+            Some(other) => Err(DialectError::Unknown(other.to_owned())),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::event::Event;
-use crate::normalize::{Context, journal::journal};
+use crate::normalize::{Context, journal};
 use crate::profile::Profile;
 
 fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
@@ -26,7 +26,7 @@ fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
 
 fn events_of(entries: &[Entry], profile: &Profile) -> Vec<Event> {
     let context = Context { profile, time_zone: &TimeZone::get("Europe/Berlin").expect("bundled") };
-    entries.iter().flat_map(|entry| journal(entry, &context)).collect()
+    entries.iter().flat_map(|entry| journal::events(entry, &context)).collect()
 }
 
 fn events(text: &str) -> Vec<Event> {
