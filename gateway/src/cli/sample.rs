@@ -53,7 +53,7 @@ pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
         .filter(|char| !char.is_whitespace())
         .map(|char| char.to_digit(16).ok_or_else(|| format!("`{}` is no hexadecimal digit", char.escape_default())))
         .collect::<Result<_, _>>()?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("an odd number of hexadecimal digits".to_owned());
     }
     Ok(digits.chunks(2).filter_map(|pair| u8::try_from(pair[0] << 4 | pair[1]).ok()).collect())

@@ -30,7 +30,7 @@ pub(super) fn without_card_data(group: &str) -> String {
 }
 
 fn bytes(hex: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let bytes: Option<Vec<u8>> =

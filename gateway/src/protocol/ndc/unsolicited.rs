@@ -16,7 +16,7 @@ pub struct Unsolicited {
     pub luno: String,
     /// What the device says.
     #[serde(flatten)]
-    pub status: DeviceStatus,
+    pub status: Box<DeviceStatus>,
     /// Groups behind a field, such as completion data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub appended_group_data: Vec<String>,
@@ -46,7 +46,7 @@ pub(super) fn decode(luno: String, fields: &[&str]) -> Result<Unsolicited, Strin
         class: "12",
         kind: "unsolicited_status",
         luno,
-        status,
+        status: Box::new(status),
         appended_group_data,
         further_fields: further.iter().map(|field| shown(field)).collect(),
         mac,
