@@ -1,12 +1,6 @@
 //! The command line: one file a verb.
 
-mod check;
-mod decode;
-mod demo;
-mod exit;
-mod health;
-mod logging;
-mod run;
+pub mod decode;
 mod sample;
 
 use std::io::Write;
@@ -14,59 +8,65 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use exit::{Code, Exit};
+/// How a verb ends, as an exit code; the numbers are those of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// The input is not what it should be.
+    Data = 65,
+    /// An input cannot be read.
+    NoInput = 66,
+    /// Output cannot be written.
+    Io = 74,
+}
 
-/// Edge gateway for bank branches: reads ATMs, answers with rules, forwards to MQTT.
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Ok => 0_u8,
+            Exit::Usage => 64,
+            Exit::Data => 65,
+            Exit::NoInput => 66,
+            Exit::Io => 74,
+        })
+    }
+}
+
+/// An edge gateway for bank branches: reads ATMs, answers with rules, forwards to MQTT.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true)]
-struct Arguments {
+#[command(name = "vestibule", version, arg_required_else_help = true)]
+struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(run::Run),
-    Demo(demo::Demo),
-    Check(check::Check),
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
-    Health(health::Health),
 }
 
-/// Reads the arguments, does what they say, and gives the exit code.
+/// Reads the command line, carries it out and says how it ended.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` arrive here too, and are no failure. Nobody is left to tell if this fails.
+            // Help and version are answers, everything else is a wrong command line. Nobody is left to tell if this fails.
             let _ = error.print();
-            return if error.use_stderr() { Code::Usage.into() } else { Code::Ok.into() };
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
-    let done = match arguments.verb {
-        Verb::Run(run) => run.execute(),
-        Verb::Demo(demo) => demo.execute(),
-        Verb::Check(check) => check.execute(),
-        Verb::Decode(decode) => return decode::run(&decode).into(),
-        Verb::Health(health) => health.execute(),
+    let exit = match cli.verb {
+        Verb::Decode(args) => decode::run(&args),
     };
-    match done {
-        Ok(()) => Code::Ok.into(),
-        Err(Exit { code, sentence }) => {
-            complain(&sentence);
-            code.into()
-        }
-    }
+    exit.into()
 }
 
 /// Says something to the person at the terminal.
 fn complain(text: &str) {
-    // Where standard error is closed there is nobody to tell.
+    // Where stderr is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "vestibule: {text}");
-}
-
-/// The runtime of the verbs that need one.
-fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Exit::io(error.to_string()))
 }

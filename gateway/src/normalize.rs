@@ -1,23 +1,53 @@
 //! Messages to events: total and stateless. What one message says, without memory of earlier ones.
 
 pub mod device;
-pub(crate) mod journal;
-mod readings;
-
-use jiff::tz::TimeZone;
+pub mod journal;
+mod ndc;
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
-use crate::protocol::journal::Tells;
-use crate::protocol::{Fault, Message, jsonl};
+use crate::protocol::{Fault, Message};
 
-/// What is known of whoever sent a message.
+/// What is known about the terminal that sent a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What kind of machine it is.
+    /// Its model.
     pub profile: &'a Profile,
-    /// The zone of the times it prints.
-    pub time_zone: &'a TimeZone,
+    /// The time zone of the times it prints.
+    pub time_zone: &'a jiff::tz::TimeZone,
+}
+
+/// The events that a message means, in the order in which they happened.
+pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
+    let mut events = match message {
+        Message::Ndc(message) => ndc::events(message, context.profile),
+        Message::Journal(entry) => journal::events(entry, context),
+    };
+    for event in &mut events {
+        event.protocol = Some(message.protocol().name().to_owned());
+    }
+    events
+}
+
+/// What a message says is in order, as events with `state: cleared`: devices without an error, supplies that are good.
+///
+/// Not part of [`normalize`], because nothing happened: the fold over a terminal's state keeps of them what ends a
+/// condition it knows, and drops the rest.
+pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
+    let mut events = match message {
+        Message::Ndc(message) => ndc::good(message, context.profile),
+        Message::Journal(entry) => journal::good(entry, context),
+    };
+    for event in &mut events {
+        event.protocol = Some(message.protocol().name().to_owned());
+    }
+    events
+}
+
+/// The event of a frame that nobody understands.
+pub fn fault(fault: &Fault) -> Event {
+    let event = Event::new(Kind::ProtocolError).detail(fault.reason.clone());
+    if fault.frame.is_empty() { event } else { event.attribute("frame", fault.frame.clone()) }
 }
 
 /// What a message says.
