@@ -29,10 +29,9 @@ impl Decoder {
     /// A decoder for a conversation that begins.
     pub fn new(protocol: Protocol, profile: &Profile, max_frame_bytes: usize) -> Decoder {
         match protocol {
-            Protocol::Ndc | Protocol::Jsonl => Decoder::Framed {
-                framer: Framer::new(Framing::Line { max: max_frame_bytes }),
-                codec: Codec::Jsonl,
-            },
+            Protocol::Ndc | Protocol::Jsonl => {
+                Decoder::Framed { framer: Framer::new(Framing::Line { max: max_frame_bytes }), codec: Codec::Jsonl }
+            }
             Protocol::JournalNcr => Decoder::Journal(Box::new(Journal::new(Dialect::built_in()))),
         }
     }
