@@ -1,7 +1,7 @@
 //! Messages to events: total and stateless. What one message says, without memory of earlier ones.
 
 pub mod device;
-mod journal;
+pub(crate) mod journal;
 mod readings;
 
 use jiff::tz::TimeZone;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::event::Event;
-use crate::normalize::{Context, normalize};
+use crate::normalize::{Context, journal::journal};
 use crate::profile::Profile;
 
 fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
