@@ -89,7 +89,107 @@ async fn pause(wait: Duration, shutdown: &CancellationToken) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::script::{Act, BACK_OFFICE, CARDS, DRIVE_UP, KIOSK, LOBBY, Level, Script};
     use super::*;
+    use crate::normalize::{Context, normalize};
+    use crate::profile::Profile;
+    use crate::protocol::{Decoder, Protocol};
+
+    /// The events that these bytes become in the gateway, in short; panics where it does not understand them.
+    fn heard(protocol: Protocol, profile: &str, bytes: &[u8]) -> Vec<String> {
+        let profile = Profile::builtin(profile).unwrap();
+        let mut decoder = Decoder::new(protocol, &profile, 16 * 1024);
+        let mut messages = Vec::new();
+        decoder.push(bytes, &mut messages);
+        decoder.finish(&mut messages);
+        let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
+        let mut events = Vec::new();
+        for message in messages {
+            let message = message.unwrap_or_else(|fault| panic!("{}: {}", fault.reason, fault.frame));
+            events.extend(normalize(&message, &context));
+        }
+        for json in events.iter().map(|event| serde_json::to_string(event).unwrap()) {
+            assert!(CARDS.iter().all(|card| !json.contains(card.pan)), "a whole card number in {json}");
+        }
+        events.iter().map(ToString::to_string).collect()
+    }
+
+    fn acts() -> impl Iterator<Item = Act> {
+        let more = [Act::Jackpot([0, 0, 9, 9]), Act::Cassette(4, Level::Out)];
+        let scripts: [Script; 4] = [LOBBY, DRIVE_UP, BACK_OFFICE, KIOSK];
+        scripts
+            .into_iter()
+            .flat_map(|script| script.opening.iter().chain(script.round))
+            .map(|step| step.act)
+            .chain(more)
+    }
+
+    #[test]
+    fn the_gateway_understands_every_ndc_message() {
+        let mut voice = ndc::Voice::new("001000001", 1);
+        let said: Vec<u8> = acts()
+            .flat_map(|act| voice.say(act))
+            .flat_map(|said| match said {
+                ndc::Said::Message(message) => ndc::frame(&message),
+                _ => Vec::new(),
+            })
+            .collect();
+        let events = heard(Protocol::Ndc, "ncr-selfserv-ndc", &said);
+        for expected in [
+            "txn.requested:info",
+            "txn.completed:info",
+            "supply.low:warning:cassette_2",
+            "supply.out:critical:cassette_2",
+            "supply.low:warning:paper",
+            "card.captured:major",
+            "cash.retracted:major",
+            "mode.supervisor_entered:warning",
+            "mode.supervisor_key:info",
+            "mode.supervisor_exited:info",
+            "power.restart:warning",
+        ] {
+            assert!(events.iter().any(|event| event == expected), "no {expected} in {events:?}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_understands_every_journal_line() {
+        let mut voice = journal::Voice::new(1);
+        let now = Timestamp::now().to_zoned(TimeZone::UTC);
+        let said: Vec<u8> = acts().flat_map(|act| voice.say(act, &now)).flatten().collect();
+        let events = heard(Protocol::JournalNcr, "ncr-journal", &said);
+        for expected in [
+            "txn.started:info",
+            "card.inserted:info",
+            "txn.declined:warning",
+            "cash.presented:info",
+            "counters.reported:info",
+            "supply.low:warning:cassette_3",
+            "supply.low:warning:paper",
+            "card.captured:major",
+            "cash.retracted:major",
+            "mode.supervisor_entered:warning",
+            "mode.supervisor_key:info",
+            "mode.supervisor_exited:info",
+            "power.restart:warning",
+            "txn.ended:info",
+        ] {
+            assert!(events.iter().any(|event| event == expected), "no {expected} in {events:?}");
+        }
+        assert!(!events.iter().any(|event| event.starts_with("journal.unparsed")), "{events:?}");
+    }
+
+    #[test]
+    fn the_gateway_understands_every_json_line() {
+        let mut voice = jsonl::Voice::new("test", 1);
+        let lines = acts().flat_map(|act| voice.say(act, Timestamp::now()));
+        let said: Vec<u8> = lines.flat_map(|(_, line)| (line.json + "\n").into_bytes()).collect();
+        let events = heard(Protocol::Jsonl, "json-lines", &said);
+        assert!(events.iter().any(|event| event == "cash.presented:info"), "{events:?}");
+    }
 
     #[test]
     fn pace_scales_the_waits_of_a_script() {

@@ -13,11 +13,7 @@ use super::problem::Problem;
 const PUBLIC: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Lets a request pass if its route is public or its caller may use it: for now, whoever is on this machine.
-pub(super) async fn authorise(
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn authorise(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
     if PUBLIC.contains(&request.uri().path()) || peer.ip().is_loopback() {
         return next.run(request).await;
     }

@@ -14,18 +14,13 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a terminal's stream.
-    ///
-    /// # Errors
-    /// Where the profile's protocol is not read this way.
-    pub fn new(profile: &Profile) -> Result<Decoder, String> {
-        match profile.protocol {
-            Protocol::Ndc => Ok(Decoder::Ndc(profile.ndc)),
-            Protocol::JournalNcr => {
-                let dialect = Dialect::named(profile.dialect.as_deref()).map_err(|error| error.to_string())?;
-                Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
+    /// A decoder for a conversation that begins.
+    pub fn new(protocol: Protocol, profile: &Profile, max_frame_bytes: usize) -> Decoder {
+        match protocol {
+            Protocol::Ndc | Protocol::Jsonl => {
+                Decoder::Framed { framer: Framer::new(Framing::Line { max: max_frame_bytes }), codec: Codec::Jsonl }
             }
-            other @ Protocol::Jsonl => Err(format!("no decoder for protocol {}", other.name())),
+            Protocol::JournalNcr => Decoder::Journal(Box::new(Journal::new(Dialect::built_in()))),
         }
     }
 

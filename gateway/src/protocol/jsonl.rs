@@ -89,8 +89,8 @@ pub fn decode(line: &[u8]) -> Result<Line, Fault> {
         return Ok(Line::Hello(mask::text(&hello).into_owned()));
     }
     // The parser's message quotes names and values of the line: it is masked like the line itself.
-    let mut report: Report = serde_json::from_str(text)
-        .map_err(|error| Fault::new(mask::text(&error.to_string()).into_owned(), line))?;
+    let mut report: Report =
+        serde_json::from_str(text).map_err(|error| Fault::new(mask::text(&error.to_string()).into_owned(), line))?;
     if report.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
         return Err(Fault::new(format!("`id` must have 1 to {MAX_ID_BYTES} bytes"), line));
     }

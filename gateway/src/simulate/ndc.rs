@@ -143,7 +143,7 @@ impl Terminal {
 }
 
 /// A message with its length in front. Our own messages are far shorter than the 65,535 bytes that fit.
-fn frame(message: &[u8]) -> Vec<u8> {
+pub(super) fn frame(message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     let mut frame = length.to_be_bytes().to_vec();
     frame.extend_from_slice(&message[..usize::from(length)]);

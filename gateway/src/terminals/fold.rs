@@ -47,7 +47,9 @@ impl Fold for TerminalFold {
                 self.states.insert(terminal.to_owned(), state);
                 self.show(terminal);
             }
-            Err(error) => tracing::warn!(terminal, %error, "The terminal's stored state is not readable; it starts anew."),
+            Err(error) => {
+                tracing::warn!(terminal, %error, "The terminal's stored state is not readable; it starts anew.")
+            }
         }
     }
 
