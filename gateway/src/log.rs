@@ -76,15 +76,17 @@ pub struct Submission {
 /// An event to append.
 #[derive(Debug)]
 pub struct NewEvent {
-    /// The event; the fold over its terminal's state may add transitions behind it.
+    /// The event; the fold over its terminal's state may mark it as raised or cleared.
     pub event: Event,
     /// The source's own id of it, unique per terminal: the same id a second time appends nothing.
     pub source_id: Option<String>,
+    /// It only says that something is well: it is appended where it ends a condition that is open, else dropped.
+    pub reading: bool,
 }
 
 impl From<Event> for NewEvent {
     fn from(event: Event) -> Self {
-        NewEvent { event, source_id: None }
+        NewEvent { event, source_id: None, reading: false }
     }
 }
 
@@ -102,7 +104,8 @@ pub struct PluginCommit {
 /// The answer to a committed [`Submission`].
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// For each event submitted: its place in the log, new or (for a repeated source id) the one it had.
+    /// For each event submitted: its place in the log, new or (for a repeated source id) the one it
+    /// had. A reading that was dropped has the place that the next event will get.
     pub seqs: Vec<u64>,
 }
 
@@ -136,12 +139,12 @@ pub enum LogError {
 }
 
 /// The fold that the writer runs over each event before it is stored (`terminals` implements it): it knows the last
-/// state of each terminal, marks events as raised or cleared, and adds the transitions that follow from them.
+/// state of each terminal, marks events as raised or cleared, and turns readings into the transitions that follow from them.
 pub trait Fold: Send {
     /// Takes the stored state of a terminal, at start.
     fn load(&mut self, terminal: &str, state: &str);
-    /// Looks at `event`, may mark it, and pushes it and what follows from it to `out`.
-    fn apply(&mut self, event: Event, out: &mut Vec<Event>);
+    /// Looks at `event`, may mark it, and pushes it to `out`; a reading that ends nothing is dropped.
+    fn apply(&mut self, event: Event, reading: bool, out: &mut Vec<Event>);
     /// Hands over the states that changed since the last call, to be stored in the same transaction.
     fn changed(&mut self, store: &mut dyn FnMut(&str, String));
     /// Undoes every `apply` since the last [`Fold::keep`].
@@ -325,6 +328,17 @@ impl Log {
     /// Saves where the forwarder stands: with the next commit, or within a second. Only the newest counts.
     pub fn save_progress(&self, progress: Progress) {
         self.0.queue.progress(progress);
+    }
+
+    /// Counts the events in the store, and those of them that `progress` says are still to be forwarded.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn count(&self, progress: &Progress) -> Result<(u64, u64), LogError> {
+        self.0
+            .reader
+            .ask(|connection| transaction::count(connection, progress))
+            .map_err(|error| self.unreadable(&error))
     }
 
     /// The last event that this plugin has dealt with, if it was ever here.

@@ -35,6 +35,12 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace(u32);
 
+impl Default for Pace {
+    fn default() -> Self {
+        Pace::REAL
+    }
+}
+
 impl Pace {
     /// As the script says.
     pub const REAL: Pace = Pace(100);

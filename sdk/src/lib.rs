@@ -52,9 +52,9 @@ pub use test_host::{TestEvent, TestHost};
 
 /// Everything that a rule usually names.
 pub mod prelude {
-    pub use crate::{Event, Out, Rule, Severity, Subscription, Terminal, component, device, kind, log, state};
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::{Effect, TestEvent, TestHost};
+    pub use crate::{Event, Out, Rule, Severity, Subscription, Terminal, component, device, kind, log, state};
 }
 
 /// Makes a crate a plugin: exports this rule to the gateway. Does nothing where the crate is built for tests.
@@ -78,7 +78,7 @@ macro_rules! rule {
                 }
             }
 
-            $crate::contract::export_rule!(Exported with_types_in $crate::contract);
+    $crate::contract::export_rule!(Exported with_types_in $crate::contract);
         };
     };
 }

@@ -67,10 +67,19 @@ pub fn describe<R: Rule>(name: &str, version: &str) -> types::Descriptor {
 
 /// Answers a batch; [`crate::rule!`] calls it.
 pub fn answer<R: Rule>(batch: &[types::Event]) -> Vec<Action> {
+    #[cfg(target_arch = "wasm32")]
+    tell_panics();
     let mut actions = Vec::new();
     for (index, record) in (0..).zip(batch) {
         let event = Event::new(record, index);
         R::on_event(event, &mut Out::new(event, &mut actions));
     }
     actions
+}
+
+/// A panic ends the instance; its message, logged before that, is what the gateway reports.
+#[cfg(target_arch = "wasm32")]
+fn tell_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| crate::log::error(&panic.to_string()))));
 }

@@ -53,7 +53,11 @@ fn check_subscriptions<R: Rule>(manifest: &Table) -> Result<(), String> {
     let mut said: Vec<&str> = strings(manifest.get("subscriptions")).collect();
     asked.sort_unstable();
     said.sort_unstable();
-    if asked == said { Ok(()) } else { Err(format!("plugin.toml says subscriptions {said:?}, the rule asks for {asked:?}")) }
+    if asked == said {
+        Ok(())
+    } else {
+        Err(format!("plugin.toml says subscriptions {said:?}, the rule asks for {asked:?}"))
+    }
 }
 
 fn strings(value: Option<&Value>) -> impl Iterator<Item = &str> {

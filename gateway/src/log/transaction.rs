@@ -83,7 +83,7 @@ impl Ledger {
     ) -> Result<Written, Fault> {
         let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0 };
         let mut folded = Vec::new();
-        for NewEvent { event, source_id } in submission.events {
+        for NewEvent { event, source_id, reading } in submission.events {
             if let Some(id) = source_id
                 && let Some(seq) = self.claim(connection, &event.terminal, &id)?
             {
@@ -92,7 +92,7 @@ impl Ledger {
                 continue;
             }
             written.receipt.seqs.push(self.head + 1);
-            self.fold.apply(event, &mut folded);
+            self.fold.apply(event, reading, &mut folded);
             for event in folded.drain(..) {
                 written.events.push(self.append(connection, event, touched)?);
             }
@@ -231,6 +231,19 @@ pub(super) fn read_progress(connection: &Connection) -> rusqlite::Result<Progres
         })
         .optional()?;
     Ok(row.unwrap_or_default())
+}
+
+/// The rows of the log, and those that the forwarder has not dealt with: counted, not computed.
+pub(super) fn count(connection: &Connection, progress: &Progress) -> rusqlite::Result<(u64, u64)> {
+    let all: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+    let mut select = connection.prepare_cached("SELECT count(*) FROM event WHERE seq > ?1 AND seq < ?2")?;
+    let mut pending = 0;
+    let mut after = progress.floor;
+    for (first, last) in progress.ranges.iter().copied().chain([(u64::MAX, u64::MAX)]) {
+        pending += select.query_row([number(after), number(first)], |row| row.get::<_, i64>(0))?;
+        after = last;
+    }
+    Ok((place(all), place(pending)))
 }
 
 /// The JSON form of an event with its place and id in front.

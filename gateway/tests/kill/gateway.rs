@@ -142,6 +142,7 @@ baud = 9600
 [[terminal]]
 name = "atm-04"
 profile = "json-lines"
+reports_requests = true
 time_zone = "Europe/Berlin"
 [[terminal.link]]
 name = "json"

@@ -73,8 +73,9 @@ fn line(connection: u64, n: u64) -> Draft {
     Draft { terminal: "atm-01", mark: format!("c{connection}-{n}"), kind, fields, alerts }
 }
 
-/// Round `n` of the jackpotted terminal: one honest withdrawal, then notes that nobody asked for.
-fn jackpot(n: u64) -> [Draft; 4] {
+/// Round `n` of the jackpotted terminal: one honest withdrawal, then notes that nobody asked for, then a person puts it in
+/// service again, which ends the alert.
+fn jackpot(n: u64) -> [Draft; 5] {
     let draft = |part: &str, kind, alerts| Draft {
         terminal: "atm-04",
         mark: format!("j{n}-{part}"),
@@ -87,6 +88,7 @@ fn jackpot(n: u64) -> [Draft; 4] {
         draft("given", "cash.presented", false),
         draft("ended", "txn.ended", false),
         draft("stolen", "cash.presented", true),
+        draft("mended", "mode.in_service", false),
     ]
 }
 
@@ -97,7 +99,7 @@ impl Load {
         let (answered, refused) = (Arc::default(), Arc::default());
         let jackpots = (figures.events / LINES_PER_JACKPOT).max(3);
         let mut load = Load {
-            expected: usize::try_from(figures.events + 4 * jackpots).unwrap(),
+            expected: usize::try_from(figures.events + 5 * jackpots).unwrap(),
             progress: progress.clone(),
             answered,
             refused,

@@ -15,12 +15,8 @@ const ALERT: &str = "security.unauthorised_dispense";
 pub struct DispenserGuard;
 
 impl Rule for DispenserGuard {
-    const SUBSCRIPTIONS: &'static [Subscription] = &[Subscription::kinds(&[
-        kind::CASH_PRESENTED,
-        kind::TXN_REQUESTED,
-        kind::TXN_ENDED,
-        kind::MODE_IN_SERVICE,
-    ])];
+    const SUBSCRIPTIONS: &'static [Subscription] =
+        &[Subscription::kinds(&[kind::CASH_PRESENTED, kind::TXN_REQUESTED, kind::TXN_ENDED, kind::MODE_IN_SERVICE])];
 
     fn on_event(event: Event<'_>, out: &mut Out<'_>) {
         if !event.terminal().flag("reports_requests") {

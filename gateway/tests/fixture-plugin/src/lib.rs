@@ -7,8 +7,10 @@ use vestibule_sdk::prelude::*;
 pub struct Fixture;
 
 impl Rule for Fixture {
-    const SUBSCRIPTIONS: &'static [Subscription] =
-        &[Subscription::kinds(&[kind::SOURCE_REPORT]), Subscription::kinds(&[kind::DEVICE_FAULT]).at_least(Severity::Major)];
+    const SUBSCRIPTIONS: &'static [Subscription] = &[
+        Subscription::kinds(&[kind::SOURCE_REPORT]),
+        Subscription::kinds(&[kind::DEVICE_FAULT]).at_least(Severity::Major),
+    ];
 
     fn on_event(event: Event<'_>, out: &mut Out<'_>) {
         let Some(wish) = event.attribute("do") else { return };

@@ -1,0 +1,63 @@
+//! `vestibule check`: whether a configuration would run.
+
+use std::io::Write;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::Exit;
+use crate::config::Config;
+
+/// How long the broker may take to take a connection.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Check a configuration, and what it needs of this machine.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the file alone: not the data folder, the serial ports or the broker.
+    #[arg(long)]
+    no_environment: bool,
+}
+
+impl Check {
+    /// Says everything that is wrong, or that nothing is.
+    pub(super) fn execute(self) -> Result<(), Exit> {
+        let config = Config::load(&self.config)?;
+        let mut faults = Vec::new();
+        if !self.no_environment {
+            faults.extend(writable(&config.log.dir).map(|fault| format!("log.dir: {fault}")));
+            for terminal in &config.terminal {
+                for path in terminal.link.iter().filter_map(|link| link.serial.as_ref()).filter(|path| !path.exists()) {
+                    faults.push(format!("terminal `{}`: {} is not there", terminal.name, path.display()));
+                }
+            }
+            if let Some(forward) = &config.forward {
+                faults.extend(reachable(&forward.host, forward.port).map(|fault| format!("forward: {fault}")));
+            }
+        }
+        if faults.is_empty() {
+            writeln!(std::io::stdout(), "{}: good", self.config.display()).map_err(|error| Exit::io(error.to_string()))
+        } else {
+            Err(Exit::unavailable(faults.join("\n")))
+        }
+    }
+}
+
+fn writable(dir: &Path) -> Option<String> {
+    let probe = std::fs::create_dir_all(dir).and_then(|()| tempfile::tempfile_in(dir));
+    probe.err().map(|error| format!("{} cannot be written: {error}", dir.display()))
+}
+
+fn reachable(host: &str, port: u16) -> Option<String> {
+    let addresses = match (host, port).to_socket_addrs() {
+        Ok(addresses) => addresses.collect::<Vec<_>>(),
+        Err(error) => return Some(format!("`{host}` is not found: {error}")),
+    };
+    let reached = addresses.iter().any(|address| TcpStream::connect_timeout(address, BROKER_TIMEOUT).is_ok());
+    (!reached).then(|| format!("nothing answers at {host}:{port}"))
+}

@@ -1,0 +1,40 @@
+//! `vestibule health`: asks a running gateway whether it is ready; for a container's HEALTHCHECK.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::Exit;
+
+/// A gateway that takes longer is not healthy.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Ask a running gateway whether it is ready.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Where its HTTP interface listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+}
+
+impl Health {
+    /// Succeeds where `/readyz` says so.
+    pub(super) fn execute(self) -> Result<(), Exit> {
+        let status = self.ask().map_err(|error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.http)))?;
+        if status.starts_with("HTTP/1.1 200 ") {
+            return Ok(());
+        }
+        Err(Exit::unavailable(format!("the gateway at {} is not ready: {}", self.http, status.trim())))
+    }
+
+    fn ask(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.http, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http)?;
+        let mut answer = String::new();
+        stream.take(4096).read_to_string(&mut answer)?;
+        Ok(answer.lines().next().unwrap_or_default().to_owned())
+    }
+}

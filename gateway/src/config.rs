@@ -1,0 +1,281 @@
+//! The configuration: one TOML file, composed of each module's own `Config`.
+//!
+//! It is checked whole before anything is opened, and all that is wrong with it is said at once, each with its key path.
+//! `gateway/vestibule.example.toml` shows every option with its default; a test keeps it true.
+
+mod faults;
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+pub use faults::{Fault, Faults};
+
+use crate::profile::{Profile, ProfileError};
+use crate::terminals::Terminal;
+use crate::{api, forward, link, log, rules, terminals};
+
+/// The configuration of a gateway.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this gateway is.
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// The event store.
+    #[serde(default)]
+    pub log: log::Config,
+    /// The HTTP interface.
+    #[serde(default)]
+    pub http: api::Config,
+    /// The MQTT broker; without it nothing is forwarded, and everything is kept.
+    #[serde(default)]
+    pub forward: Option<forward::Config>,
+    /// The rule plugins.
+    #[serde(default)]
+    pub rules: rules::Config,
+    /// The terminals.
+    #[serde(default)]
+    pub terminal: Vec<terminals::Config>,
+    /// TCP ports that several terminals share.
+    #[serde(default)]
+    pub listener: Vec<link::ListenerConfig>,
+}
+
+/// Who a gateway is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Its name, unique in the fleet: event ids begin with it. Letters, digits, `-` and `_`.
+    pub id: String,
+    /// The branch it stands in: a level of every topic.
+    pub site: String,
+    /// Folder with device profiles of your own; those that are built in are found without it.
+    pub devices: Option<PathBuf>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Gateway { id: "vestibule".to_owned(), site: "branch".to_owned(), devices: None }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is wrong.
+    #[error("{0}")]
+    Faults(Faults),
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or with everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text).map_err(ConfigError::Faults)
+    }
+
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it, each with its key path.
+    pub fn parse(text: &str) -> Result<Config, Faults> {
+        let config: Config = faults::read(text)?;
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    }
+
+    /// What is wrong with values that are of the right type.
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut add = |path: String, reason: String| faults.push(Fault { path, reason });
+        for (key, value) in [("gateway.id", &self.gateway.id), ("gateway.site", &self.gateway.site)] {
+            if let Err(reason) = name(value) {
+                add(key.to_owned(), reason);
+            }
+        }
+        if let Some(forward) = &self.forward {
+            for (key, reason) in forward.faults() {
+                add(format!("forward.{key}"), reason);
+            }
+        }
+        for (key, reason) in self.rules.faults() {
+            add(format!("rules.{key}"), reason);
+        }
+        let mut names = HashSet::from(["gateway"]);
+        let mut lunos = HashSet::new();
+        let mut ports: HashSet<SocketAddr> = HashSet::new();
+        for (at, terminal) in self.terminal.iter().enumerate() {
+            let path = |key: &str| format!("terminal[{at}].{key}");
+            if let Err(reason) = name(&terminal.name) {
+                add(path("name"), reason);
+            }
+            if !names.insert(&terminal.name) {
+                add(path("name"), format!("`{}` is taken already", terminal.name));
+            }
+            if let Some(luno) = terminal.luno.as_ref().filter(|luno| !lunos.insert(luno.as_str())) {
+                add(path("luno"), format!("`{luno}` is taken already"));
+            }
+            if TimeZone::get(&terminal.time_zone).is_err() {
+                add(path("time_zone"), format!("`{}` is no IANA time zone", terminal.time_zone));
+            }
+            if let Err(error) = self.profile(&terminal.profile) {
+                add(path("profile"), error.to_string());
+            }
+            let mut links = HashSet::new();
+            for (nth, link) in terminal.link.iter().enumerate() {
+                let path = |key: &str| path(&format!("link[{nth}].{key}"));
+                if !links.insert(&link.name) {
+                    add(path("name"), format!("`{}` is taken already", link.name));
+                }
+                for (key, reason) in link.faults() {
+                    add(path(key), reason);
+                }
+                if let Some(listen) = link.listen.filter(|listen| listen.port() != 0 && !ports.insert(*listen)) {
+                    add(path("listen"), format!("{listen} is taken already"));
+                }
+            }
+        }
+        for (at, listener) in self.listener.iter().enumerate() {
+            let path = |key: &str| format!("listener[{at}].{key}");
+            for (key, reason) in listener.faults() {
+                add(path(key), reason);
+            }
+            if let Err(error) = self.profile(&listener.profile) {
+                add(path("profile"), error.to_string());
+            }
+            if listener.listen.port() != 0 && !ports.insert(listener.listen) {
+                add(path("listen"), format!("{} is taken already", listener.listen));
+            }
+        }
+        faults
+    }
+
+    fn profile(&self, name: &str) -> Result<Profile, ProfileError> {
+        Profile::find(name, self.gateway.devices.as_deref())
+    }
+
+    /// The shared listeners, each with the profile of terminals that nobody configured.
+    pub fn listeners(&self) -> Vec<(link::ListenerConfig, Arc<Profile>)> {
+        let ready = |config: &link::ListenerConfig| {
+            Some((config.clone(), Arc::new(self.profile(&config.profile).ok()?)))
+        };
+        self.listener.iter().filter_map(ready).collect()
+    }
+
+    /// The terminals, ready for use. Call it on a configuration that was checked.
+    pub fn terminals(&self) -> Vec<Terminal> {
+        let ready = |config: &terminals::Config| {
+            let profile = self.profile(&config.profile).ok()?;
+            Some(Terminal {
+                name: config.name.clone(),
+                reports_requests: config.reports_requests.unwrap_or(profile.reports_requests),
+                profile: profile.into(),
+                time_zone: TimeZone::get(&config.time_zone).ok()?,
+                luno: config.luno.clone(),
+            })
+        };
+        self.terminal.iter().filter_map(ready).collect()
+    }
+}
+
+/// Whether a text can be a level of a topic and a part of an id.
+fn name(text: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err(format!("`{text}` must be 1 to 64 letters, digits, `-`, `_` or `.`"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        Config::parse(text).expect_err("is refused").0.into_iter().map(|fault| fault.path).collect()
+    }
+
+    #[test]
+    fn all_faults_are_said_at_once() {
+        let text = r#"
+            colour = "red"
+            [gateway]
+            id = "a/b"
+            [log]
+            tail_events = "many"
+            dirr = "/x"
+            [[terminal]]
+            name = "atm-01"
+            profile = "ncr-selfserv-ndc"
+            link = [{ name = "ndc", protocol = "morse", listen = "nowhere" }]
+            [[terminal]]
+            profile = "json-lines"
+        "#;
+        let found = paths(text);
+        for path in
+            ["colour", "log.tail_events", "log.dirr", "terminal[0].link[0].protocol", "terminal[0].link[0].listen"]
+        {
+            assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
+        }
+        assert!(found.iter().any(|found| found.starts_with("terminal[1]")), "{found:?}");
+    }
+
+    #[test]
+    fn values_of_the_right_type_are_checked_too() {
+        let text = r#"
+            [gateway]
+            id = "a/b"
+            [[terminal]]
+            name = "atm-01"
+            profile = "nobody"
+            time_zone = "Europe/Atlantis"
+            link = [{ name = "ndc", protocol = "ndc" }]
+            [[terminal]]
+            name = "atm-01"
+            profile = "json-lines"
+        "#;
+        assert_eq!(
+            paths(text),
+            [
+                "gateway.id",
+                "terminal[0].time_zone",
+                "terminal[0].profile",
+                "terminal[0].link[0].listen",
+                "terminal[1].name"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_example_is_true() {
+        let text = include_str!("../vestibule.example.toml");
+        Config::parse(text).expect("the example is a configuration");
+        // Every option that is commented out is one, too.
+        let all: String = text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).fold(
+            String::new(),
+            |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            },
+        );
+        Config::parse(&all).expect("with all its options");
+    }
+}

@@ -1,0 +1,185 @@
+//! The composition root: builds every stage, runs them, drains them. It alone knows them all.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::event::{Event, Kind};
+use crate::forward::{self, Forwarder};
+use crate::link::{self, Links};
+use crate::log::{Log, OpenError, Opened, Submission};
+use crate::metrics::Metrics;
+use crate::rules::{self, Rules};
+use crate::terminals::{Inventory, TerminalFold};
+use crate::{api, clock};
+
+/// How long a stop may take before what is left is left for the next start.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The event store.
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    /// The HTTP port.
+    #[error("cannot listen on {address} for HTTP (http.listen): {source}")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A metric was defined twice: a bug.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The rule engine.
+    #[error("the rule engine cannot start: {0}")]
+    Rules(#[from] rules::EngineError),
+}
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to, and drained.
+    Stopped,
+    /// The event log could not go on: the next start reads again what there is.
+    LogFailed,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// The event log.
+    pub log: Log,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    links: Links,
+    rules: Rules,
+    forwarder: Option<Forwarder>,
+    api: tokio::task::JoinHandle<io::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Builds and starts every stage: what is wrong at start is an error, what goes wrong later is weather.
+    ///
+    /// # Errors
+    /// Where the store, the HTTP port or the rule engine cannot be had.
+    pub async fn start(config: Config) -> Result<Gateway, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let stop = CancellationToken::new();
+
+        let (terminals, listeners) = (config.terminals(), config.listeners());
+        let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
+        let inventory = Arc::new(Inventory::new(terminals));
+
+        let fold = Box::new(TerminalFold::new(names, Arc::clone(&metrics)));
+        let Opened { log, set_aside } = Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        let address = config.http.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
+        let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
+        let view = api::View { log: log.clone(), metrics: Arc::clone(&metrics), stop: stop.clone() };
+        let api = tokio::spawn(api::serve(listener, view));
+
+        announce(&log, set_aside).await;
+
+        let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
+
+        let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
+        let forwarder =
+            config.forward.map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics)));
+
+        let shared = link::Shared {
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            inventory: Arc::clone(&inventory),
+            stop: stop.clone(),
+        };
+        let with_links = config.terminal.into_iter().filter_map(|terminal| {
+            let found = inventory.named(&terminal.name)?;
+            Some((Arc::clone(found), terminal.link))
+        });
+        let links = Links::start(&shared, with_links, listeners);
+
+        Ok(Gateway { http, log, metrics, links, rules, forwarder, api, stop })
+    }
+
+    /// Runs until `shutdown` or until the log fails, then drains the stages in the order of an event's path.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> End {
+        let mut head = self.log.head();
+        let failed = async { while head.changed().await.is_ok() {} };
+        let end = tokio::select! {
+            () = shutdown => End::Stopped,
+            () = failed => End::LogFailed,
+        };
+        self.drain(end).await;
+        end
+    }
+
+    async fn drain(self, end: End) {
+        self.stop.cancel();
+        if tokio::time::timeout(DRAIN, self.links.stop()).await.is_err() {
+            tracing::warn!("A link did not end in time.");
+        }
+        let rules = self.rules;
+        if tokio::task::spawn_blocking(move || rules.stop()).await.is_err() {
+            tracing::error!("The rule engine ended in a panic.");
+        }
+        if end == End::Stopped {
+            append(&self.log, Event::new(Kind::GatewayStopped).detail("the gateway was stopped")).await;
+        }
+        if let Some(forwarder) = self.forwarder {
+            forwarder.stop(DRAIN).await;
+        }
+        self.api.abort();
+        let log = self.log;
+        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("The log could not be closed.");
+        }
+    }
+}
+
+/// What rules may ask of a terminal's profile.
+fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
+    Arc::new(move |terminal, flag| match flag {
+        "reports_requests" => inventory.named(terminal).is_some_and(|terminal| terminal.reports_requests),
+        _ => false,
+    })
+}
+
+/// The first events of a run: that it began, and that a damaged store was set aside.
+async fn announce(log: &Log, set_aside: Option<PathBuf>) {
+    if let Some(path) = set_aside {
+        tracing::error!(path = %path.display(), "The event store was damaged. It was set aside, and a new one begun.");
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let event = Event::new(Kind::GatewayStoreReplaced)
+            .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
+            .attribute("file", file);
+        append(log, event).await;
+    }
+    let event = Event::new(Kind::GatewayStarted)
+        .detail(format!("vestibule {} started", env!("CARGO_PKG_VERSION")))
+        .attribute("version", env!("CARGO_PKG_VERSION"))
+        .attribute("epoch", log.epoch().to_string());
+    append(log, event).await;
+}
+
+/// Appends an event of the gateway itself.
+async fn append(log: &Log, mut event: Event) {
+    let (now, synced) = clock::now();
+    event.terminal = "gateway".to_owned();
+    event.received_at = Some(now);
+    event.time_synced = synced;
+    if let Err(error) = log.submit(Submission { events: vec![event.into()], plugin: None }).await {
+        tracing::error!(%error, "An event of the gateway itself is not kept.");
+    }
+}

@@ -1,0 +1,41 @@
+//! The pause before a new try.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A pause that doubles with each failure and begins anew after a success.
+#[derive(Debug)]
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    pub(super) fn new() -> Backoff {
+        Backoff(FIRST)
+    }
+
+    /// The pause to make now.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST);
+        pause
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.0 = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_doubles_to_a_bound_and_begins_anew() {
+        let mut backoff = Backoff::new();
+        assert_eq!([backoff.next(), backoff.next()], [FIRST, FIRST * 2]);
+        assert_eq!((0..20).map(|_| backoff.next()).last(), Some(LONGEST));
+        backoff.reset();
+        assert_eq!(backoff.next(), FIRST);
+    }
+}

@@ -1,0 +1,252 @@
+//! From decoded messages to the log: who speaks, what that means, and what is answered.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::config::{Config, ListenerConfig, Unknown};
+use crate::clock;
+use crate::event::{Event, Kind};
+use crate::log::{LogError, NewEvent, Receipt, Submission};
+use crate::normalize::{self, Context};
+use crate::profile::Profile;
+use crate::protocol::{Decoder, Fault, Message, Protocol};
+use crate::terminals::Terminal;
+
+/// Most unknown terminals remembered, so that each is reported once.
+const MAX_UNKNOWN: usize = 1024;
+/// Most connections to a port of one terminal's own.
+const OWN_CONNECTIONS: usize = 64;
+/// The terminal name of events that are the gateway's own.
+const GATEWAY: &str = "gateway";
+
+/// Who may be at the other end.
+enum Speakers {
+    /// One terminal, whatever it calls itself.
+    One(Arc<Terminal>),
+    /// Whoever says who it is.
+    Any { unknown: Unknown, profile: Arc<Profile> },
+}
+
+/// What a link's sessions share.
+pub(super) struct Intake {
+    pub(super) shared: Shared,
+    pub(super) name: String,
+    pub(super) protocol: Protocol,
+    pub(super) idle: Option<Duration>,
+    max_frame_bytes: usize,
+    speakers: Speakers,
+    connections: Arc<Semaphore>,
+    /// Sessions of each terminal that are open now.
+    up: Mutex<HashMap<String, usize>>,
+    reported: Mutex<HashSet<String>>,
+}
+
+/// Where an answer to a message comes from.
+pub(super) enum Answer {
+    /// From the log, once the event is committed.
+    Pending(oneshot::Receiver<Result<Receipt, LogError>>),
+    /// It is known already.
+    Refused(String),
+    /// The terminal may not speak here: say so, and hang up.
+    Unwelcome(String),
+}
+
+impl Intake {
+    pub(super) fn of_terminal(shared: &Shared, terminal: Arc<Terminal>, config: &Config) -> Arc<Intake> {
+        Arc::new(Intake {
+            shared: shared.clone(),
+            name: config.name.clone(),
+            protocol: config.protocol,
+            idle: idle(config.idle_timeout_s),
+            max_frame_bytes: config.max_frame_bytes,
+            speakers: Speakers::One(terminal),
+            connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
+            up: Mutex::default(),
+            reported: Mutex::default(),
+        })
+    }
+
+    pub(super) fn shared(shared: &Shared, config: &ListenerConfig, profile: Arc<Profile>) -> Arc<Intake> {
+        Arc::new(Intake {
+            shared: shared.clone(),
+            name: config.name.clone(),
+            protocol: config.protocol,
+            idle: idle(config.idle_timeout_s),
+            max_frame_bytes: config.max_frame_bytes,
+            speakers: Speakers::Any { unknown: config.unknown, profile },
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            up: Mutex::default(),
+            reported: Mutex::default(),
+        })
+    }
+
+    pub(super) fn decoder(&self) -> Decoder {
+        let profile = match &self.speakers {
+            Speakers::One(terminal) => &terminal.profile,
+            Speakers::Any { profile, .. } => profile,
+        };
+        Decoder::new(self.protocol, profile, self.max_frame_bytes)
+    }
+
+    /// The labels of this link's metrics.
+    pub(super) fn labels(&self) -> [&str; 2] {
+        match &self.speakers {
+            Speakers::One(terminal) => [&terminal.name, &self.name],
+            Speakers::Any { .. } => ["", &self.name],
+        }
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.shared.stop
+    }
+
+    /// A place for one more connection, if there is one.
+    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
+    }
+
+    /// Who is at the other end before anything was said.
+    pub(super) fn expected(&self) -> Option<Arc<Terminal>> {
+        match &self.speakers {
+            Speakers::One(terminal) => Some(Arc::clone(terminal)),
+            Speakers::Any { .. } => None,
+        }
+    }
+
+    /// The terminal that calls itself so, or why it may not speak here.
+    pub(super) fn identify(&self, name: &str) -> Result<Arc<Terminal>, String> {
+        let (unknown, profile) = match &self.speakers {
+            Speakers::One(terminal) => return Ok(Arc::clone(terminal)),
+            Speakers::Any { unknown, profile } => (*unknown, profile),
+        };
+        if let Some(terminal) = self.shared.inventory.calling_itself(name) {
+            return Ok(Arc::clone(terminal));
+        }
+        let shown: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+        self.report_unknown(&shown, unknown);
+        match unknown {
+            Unknown::Refuse => Err(format!("terminal `{shown}` is not configured here")),
+            Unknown::Accept => Ok(Arc::new(Terminal {
+                name: format!("unknown-{shown}"),
+                profile: Arc::clone(profile),
+                time_zone: TimeZone::UTC,
+                luno: None,
+                reports_requests: false,
+            })),
+        }
+    }
+
+    fn report_unknown(&self, name: &str, unknown: Unknown) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() >= MAX_UNKNOWN || !reported.insert(name.to_owned()) {
+            return;
+        }
+        let what = match unknown {
+            Unknown::Refuse => "refused",
+            Unknown::Accept => "accepted",
+        };
+        let event = Event::new(Kind::GatewayUnknownTerminal)
+            .detail(format!("`{name}` speaks on {} and is not configured: {what}", self.name))
+            .attribute("name", name)
+            .attribute("outcome", what);
+        self.note(GATEWAY, event);
+    }
+
+    /// One more, or one fewer, session of this terminal; the first and the last are events.
+    pub(super) fn count(&self, terminal: &Terminal, opened: bool, why: &str) {
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = up.entry(terminal.name.clone()).or_default();
+        *sessions = if opened { *sessions + 1 } else { sessions.saturating_sub(1) };
+        let kind = match (opened, *sessions) {
+            (true, 1) => Kind::CommsRestored,
+            (false, 0) => Kind::CommsLost,
+            _ => return,
+        };
+        self.show_up(opened);
+        if !self.shared.stop.is_cancelled() {
+            self.note(&terminal.name, Event::new(kind).detail(format!("link {}: {why}", self.name)));
+        }
+    }
+
+    /// Sets the gauge of links that belong to one terminal.
+    pub(super) fn show_up(&self, up: bool) {
+        if let Speakers::One(_) = self.speakers {
+            self.shared.metrics.link_up.with_label_values(&self.labels()).set(i64::from(up));
+        }
+    }
+
+    /// Appends an event of the link itself; nobody waits for it.
+    pub(super) fn note(&self, terminal: &str, event: Event) {
+        let event = self.stamp(terminal, event);
+        let submission = Submission { events: vec![event.into()], plugin: None };
+        if self.shared.log.enqueue(submission).is_err() {
+            tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
+        }
+    }
+
+    /// The terminal or, for a link that several share, the gateway: whose trouble a fault of the port is.
+    pub(super) fn owner(&self) -> &str {
+        match &self.speakers {
+            Speakers::One(terminal) => &terminal.name,
+            Speakers::Any { .. } => GATEWAY,
+        }
+    }
+
+    /// Submits what a message of this terminal says.
+    pub(super) fn take(&self, terminal: &Terminal, message: &Message) -> Answer {
+        let context = Context { profile: &terminal.profile, time_zone: &terminal.time_zone };
+        let mut events: Vec<NewEvent> = normalize::normalize(message, &context)
+            .into_iter()
+            .map(|event| self.stamp(&terminal.name, event).into())
+            .collect();
+        events.extend(
+            normalize::readings(message, &context)
+                .into_iter()
+                .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
+        );
+        if let (Some(first), Some(id)) = (events.first_mut(), message.source_id()) {
+            first.source_id = Some(id.to_owned());
+        }
+        self.submit(terminal, events)
+    }
+
+    /// Submits the event that a frame nobody understands is.
+    pub(super) fn take_fault(&self, terminal: Option<&Terminal>, fault: &Fault) -> Answer {
+        let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
+        let event = self.stamp(owner, normalize::fault(fault));
+        // Whether or not the event is kept, the source is told what was wrong.
+        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], plugin: None });
+        Answer::Refused(fault.reason.clone())
+    }
+
+    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>) -> Answer {
+        let now = jiff::Timestamp::now().as_second();
+        if self.shared.inventory.named(&terminal.name).is_some() {
+            self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
+        }
+        match self.shared.log.enqueue(Submission { events, plugin: None }) {
+            Ok(answer) => Answer::Pending(answer),
+            Err(error) => Answer::Unwelcome(error.to_string()),
+        }
+    }
+
+    fn stamp(&self, terminal: &str, mut event: Event) -> Event {
+        let (now, synced) = clock::now();
+        event.terminal = terminal.to_owned();
+        event.received_at = Some(now);
+        event.time_synced = synced;
+        event.link = Some(self.name.clone());
+        event.protocol = Some(self.protocol.name().to_owned());
+        event
+    }
+}
+
+fn idle(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}

@@ -1,0 +1,193 @@
+//! One conversation over a byte stream, TCP or serial: read, decode, commit, answer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::intake::{Answer, Intake};
+use crate::log::LogError;
+use crate::protocol::{Decoder, Fault, Message, Protocol};
+use crate::terminals::Terminal;
+
+/// Bytes read at once. Together with the decoder's frame it is what a connection costs.
+const READ_BYTES: usize = 4096;
+/// A peer that does not take our answers for this long has gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a session waits for a commit before it gives up; a healthy log takes milliseconds.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    /// The other side hung up, or the port was unplugged.
+    #[error("the other side hung up")]
+    HungUp,
+    /// Nothing was said for too long.
+    #[error("nothing was said for {0:?}")]
+    Idle(Duration),
+    /// The stream failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The frames cannot be told apart any more.
+    #[error("the frames cannot be told apart any more")]
+    Broken,
+    /// The terminal may not speak here.
+    #[error("{0}")]
+    Unwelcome(String),
+    /// The log takes nothing any more.
+    #[error("the event log takes nothing any more")]
+    Log,
+    /// The gateway stops.
+    #[error("the gateway stops")]
+    Stopping,
+}
+
+struct Session<S> {
+    stream: S,
+    intake: Arc<Intake>,
+    decoder: Decoder,
+    /// Who speaks, once that is known.
+    terminal: Option<Arc<Terminal>>,
+    decoded: Vec<Result<Message, Fault>>,
+}
+
+/// Serves one stream until it ends.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, intake: Arc<Intake>, opened: &str) -> End {
+    let terminal = intake.expected();
+    if let Some(terminal) = &terminal {
+        intake.count(terminal, true, opened);
+    }
+    let decoder = intake.decoder();
+    let mut session = Session { stream, intake, decoder, terminal, decoded: Vec::new() };
+    let end = session.run().await.err().unwrap_or(End::HungUp);
+    if let Some(terminal) = &session.terminal {
+        session.intake.count(terminal, false, &end.to_string());
+    }
+    end
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    async fn run(&mut self) -> Result<(), End> {
+        let mut bytes = [0_u8; READ_BYTES];
+        loop {
+            let read = self.read(&mut bytes).await;
+            match read {
+                Ok(count) => {
+                    self.decoder.push(&bytes[..count], &mut self.decoded);
+                    bytes[..count].fill(0);
+                }
+                // Half a frame at the end is an event too.
+                Err(_) => self.decoder.finish(&mut self.decoded),
+            }
+            self.deal().await?;
+            read?;
+            if self.decoder.is_broken() {
+                return Err(End::Broken);
+            }
+        }
+    }
+
+    /// Reads at least one byte. Nothing read at all is the end: for a serial port, an unplugged one.
+    async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, End> {
+        let stop = self.intake.stop().clone();
+        let idle = self.intake.idle;
+        let read = async {
+            match idle {
+                Some(limit) => timeout(limit, self.stream.read(bytes)).await.map_err(|_| End::Idle(limit))?,
+                None => self.stream.read(bytes).await,
+            }
+            .map_err(End::Io)
+        };
+        let count = tokio::select! {
+            count = read => count?,
+            () = stop.cancelled() => return Err(End::Stopping),
+        };
+        if count == 0 {
+            return Err(End::HungUp);
+        }
+        let received = self.intake.shared.metrics.link_received_bytes.with_label_values(&self.intake.labels());
+        received.inc_by(u64::try_from(count).unwrap_or(0));
+        Ok(count)
+    }
+
+    /// Has everything decoded so far committed, and answered in order.
+    async fn deal(&mut self) -> Result<(), End> {
+        let mut answers = Vec::with_capacity(self.decoded.len());
+        for decoded in std::mem::take(&mut self.decoded) {
+            match &decoded {
+                Ok(message) => answers.extend(self.hear(message)?),
+                Err(fault) => {
+                    let labels = self.intake.labels();
+                    self.intake.shared.metrics.link_faults.with_label_values(&labels).inc();
+                    answers.push(self.intake.take_fault(self.terminal.as_deref(), fault));
+                }
+            }
+        }
+        let mut text = String::new();
+        let mut end = Ok(());
+        for answer in answers {
+            match committed(answer).await {
+                Ok(seq) => text.push_str(&format!("{{\"seq\":{seq}}}\n")),
+                Err((reason, fatal)) => {
+                    text.push_str(&serde_json::json!({ "error": reason }).to_string());
+                    text.push('\n');
+                    if let Some(fatal) = fatal {
+                        end = Err(fatal);
+                        break;
+                    }
+                }
+            }
+        }
+        if self.intake.protocol == Protocol::Jsonl && !matches!(end, Err(End::Log)) && !text.is_empty() {
+            timeout(WRITE_TIMEOUT, self.stream.write_all(text.as_bytes()))
+                .await
+                .map_err(|_| End::Idle(WRITE_TIMEOUT))??;
+        }
+        end
+    }
+
+    /// Hands one message on; `None` where it asks for no answer.
+    fn hear(&mut self, message: &Message) -> Result<Option<Answer>, End> {
+        self.intake.shared.metrics.link_messages.with_label_values(&self.intake.labels()).inc();
+        let speaker = match (message.speaker(), &self.terminal) {
+            (Some(name), Some(known)) if known.name != name && known.luno.as_deref() != Some(name) => {
+                match self.intake.identify(name) {
+                    Ok(terminal) => Some(terminal),
+                    Err(reason) => return Ok(Some(Answer::Unwelcome(reason))),
+                }
+            }
+            (Some(name), None) => match self.intake.identify(name) {
+                Ok(terminal) => {
+                    self.intake.count(&terminal, true, "connected");
+                    self.terminal = Some(Arc::clone(&terminal));
+                    Some(terminal)
+                }
+                Err(reason) => return Ok(Some(Answer::Unwelcome(reason))),
+            },
+            (_, known) => known.clone(),
+        };
+        if message.is_hello() {
+            return Ok(None);
+        }
+        let Some(terminal) = speaker else {
+            return Ok(Some(Answer::Unwelcome("say who you are first: {\"hello\":\"<terminal>\"}".to_owned())));
+        };
+        Ok(Some(self.intake.take(&terminal, message)))
+    }
+}
+
+/// The place of a committed event, or the reason against it and, where the session cannot go on, why.
+async fn committed(answer: Answer) -> Result<u64, (String, Option<End>)> {
+    match answer {
+        Answer::Refused(reason) => Err((reason, None)),
+        Answer::Unwelcome(reason) => Err((reason.clone(), Some(End::Unwelcome(reason)))),
+        Answer::Pending(receiver) => match timeout(COMMIT_TIMEOUT, receiver).await {
+            Ok(Ok(Ok(receipt))) => Ok(receipt.seqs.first().copied().unwrap_or(0)),
+            Ok(Ok(Err(LogError::Refused(reason)))) => Err((reason, None)),
+            _ => Err((String::new(), Some(End::Log))),
+        },
+    }
+}

@@ -1,0 +1,112 @@
+//! A journal's entry to events, its local time to an instant.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use serde_json::Value;
+
+use super::Context;
+use super::device::device_status;
+use crate::event::{Event, Kind, Money};
+use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
+
+/// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
+pub(crate) fn journal(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
+    let mut events = match &entry.tells {
+        Tells::Fields => Vec::new(),
+        Tells::Words(_) if entry.echo != Echo::New => Vec::new(),
+        Tells::Words(said) => vec![event(*said, entry)],
+        Tells::Status { .. } if entry.echo == Echo::SameLine => Vec::new(),
+        Tells::Status { status, said, known } => {
+            let mut events = device_status(status, context.profile);
+            events.retain(|event| !known || event.kind != Kind::DeviceStatusRaw);
+            if let Some(said) = said.filter(|said| events.iter().all(|event| event.kind != said.kind)) {
+                events.insert(0, event(said, entry).device(status.device));
+            }
+            if entry.echo == Echo::SameHappening {
+                events.retain(|event| event.kind.family() == "supply");
+            }
+            events
+        }
+    };
+    for event in &mut events {
+        carry_fields(event, entry, context);
+        occurred(event, entry.printed_at, context.time_zone);
+    }
+    events
+}
+
+fn event(said: Said, entry: &Entry) -> Event {
+    let mut event = Event::new(said.kind).severity(said.severity).detail(entry.line.clone());
+    event.device = said.device;
+    event.component = said.component;
+    event
+}
+
+/// What the entry knows beside the event. An amount is money where the currency is known, else text.
+fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
+    for (name, value) in &entry.fields {
+        match (name.as_str(), value) {
+            ("pan_masked", Value::String(card)) => event.card = Some(card.clone()),
+            ("amount", Value::String(amount)) => {
+                event.amount = context.profile.currency.and_then(|currency| Money::parse(amount, currency).ok());
+                if event.amount.is_none() {
+                    event.attributes.insert(name.clone(), value.clone());
+                }
+            }
+            // Fields of the event itself, or the NDC decoder's under another name.
+            ("device" | "t_code" | "supplies", _) => {}
+            _ => {
+                event.attributes.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+}
+
+/// Sets the instant. A local time that does not exist, or exists twice, is decided for the offset before the change and flagged.
+fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
+    match printed_at {
+        Some(LocalTime::Known(local)) => {
+            let (instant, ambiguous) = instant(local, time_zone);
+            event.occurred_at = instant;
+            if let Some(why) = ambiguous {
+                event.attributes.insert("time_ambiguous".to_owned(), why.into());
+            }
+        }
+        Some(LocalTime::TimeOfDay(time)) => {
+            event.attributes.insert("local_time".to_owned(), time.to_string().into());
+        }
+        None => {}
+    }
+}
+
+fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
+    let ambiguous = time_zone.to_ambiguous_timestamp(local);
+    let why = match ambiguous.offset() {
+        AmbiguousOffset::Unambiguous { .. } => None,
+        AmbiguousOffset::Gap { .. } => Some("gap"),
+        AmbiguousOffset::Fold { .. } => Some("fold"),
+    };
+    (ambiguous.compatible().ok(), why)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn gaps_and_folds_are_decided_and_flagged() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+        for (local, expected, why) in [
+            (date(2030, 1, 15).at(5, 51, 33, 0), "2030-01-15T04:51:33Z", None),
+            (date(2030, 3, 31).at(2, 30, 0, 0), "2030-03-31T01:30:00Z", Some("gap")),
+            (date(2030, 10, 27).at(2, 30, 0, 0), "2030-10-27T00:30:00Z", Some("fold")),
+            (date(2030, 10, 27).at(3, 0, 0, 0), "2030-10-27T02:00:00Z", None),
+        ] {
+            let (instant, ambiguous) = instant(local, &berlin);
+            assert_eq!((instant, ambiguous), (expected.parse().ok(), why), "{local}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! ATM models: what `devices/<model>/profile.toml` says about one.
+//!
+//! Protocols are few and are code; models are many and are data. A profile never changes how bytes are decoded into a
+//! message, only the options of the codec and what the message's parts are called.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::event::{Component, Currency, Device};
+use crate::protocol::Protocol;
+use crate::protocol::framing::Framing;
+
+/// The profiles that are part of the program, by the name of their folder.
+const BUILTIN: [(&str, &str); 3] = [
+    ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
+    ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
+    ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
+];
+
+/// Options of the NDC codec that differ by model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NdcOptions {
+    /// Bytes of a protocol header before the message class.
+    pub header: usize,
+    /// Whether one ETX at the end of a frame does not belong to the message.
+    pub strip_etx: bool,
+}
+
+/// One cassette and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cassette {
+    /// Its number, from 1.
+    pub number: u8,
+    /// The notes in it, as a decimal amount of the profile's currency (or of `currency`): `"20.00"`.
+    pub denomination: String,
+    /// Their currency, where it is not the profile's.
+    pub currency: Option<Currency>,
+}
+
+/// An ATM model.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The model, for a person.
+    pub name: String,
+    /// Who makes it.
+    pub maker: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// How its byte stream is cut into frames.
+    pub framing: Framing,
+    /// The currency of amounts that name none.
+    pub currency: Option<Currency>,
+    /// Whether every transaction request passes the gateway, so that cash without one means something.
+    #[serde(default)]
+    pub reports_requests: bool,
+    /// The words of its journal: a folder's `dialect` file, or one that the program knows.
+    pub dialect: Option<String>,
+    /// Options of the NDC codec.
+    #[serde(default)]
+    pub ndc: NdcOptions,
+    /// What a device's supplies are called, first to last, where the protocol's own order does not hold.
+    #[serde(default)]
+    pub supplies: BTreeMap<Device, Vec<Component>>,
+    /// What devices are called in an event's sentence, where the usual word does not fit.
+    #[serde(default)]
+    pub devices: BTreeMap<Device, String>,
+    /// Its cassettes.
+    #[serde(default)]
+    pub cassettes: Vec<Cassette>,
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// No profile of this name is built in.
+    #[error("no profile `{0}`; built in are ncr-selfserv-ndc, ncr-journal and json-lines")]
+    Unknown(String),
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is no profile.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Profile {
+    /// A profile that is part of the program.
+    ///
+    /// # Errors
+    /// Where there is none of this name.
+    pub fn builtin(name: &str) -> Result<Profile, ProfileError> {
+        let (folder, text) =
+            BUILTIN.iter().find(|row| row.0 == name).ok_or_else(|| ProfileError::Unknown(name.to_owned()))?;
+        Profile::parse(&format!("{folder}/profile.toml"), text)
+    }
+
+    /// The names of the profiles that are part of the program.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|row| row.0)
+    }
+
+    /// The profile in a model's folder.
+    ///
+    /// # Errors
+    /// Where `profile.toml` in it cannot be read or is no profile.
+    pub fn load(folder: &Path) -> Result<Profile, ProfileError> {
+        let path = folder.join("profile.toml");
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Profile::parse(&shown, &text),
+            Err(source) => Err(ProfileError::Read { path: shown, source }),
+        }
+    }
+
+    /// The profile called `name`: the folder of that name under `devices` where there is one, else the built-in one.
+    ///
+    /// # Errors
+    /// Where there is neither, or the folder's profile cannot be used.
+    pub fn find(name: &str, devices: Option<&Path>) -> Result<Profile, ProfileError> {
+        // A name is one folder, never a path out of it.
+        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        match devices.map(|devices| devices.join(name)).filter(|folder| plain && folder.is_dir()) {
+            Some(folder) => Profile::load(&folder),
+            None => Profile::builtin(name),
+        }
+    }
+
+    fn parse(path: &str, text: &str) -> Result<Profile, ProfileError> {
+        toml::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// What this model's device is called in a sentence: `cash handler`.
+    pub fn device_words(&self, device: Device) -> String {
+        self.devices.get(&device).cloned().unwrap_or_else(|| device.to_string().replace('_', " "))
+    }
+
+    /// The name of a device's supply, by its place in the message.
+    pub fn supply(&self, device: Device, index: usize) -> Component {
+        let named = self.supplies.get(&device).and_then(|names| names.get(index)).copied();
+        named.unwrap_or_else(|| usual_supply(device, index))
+    }
+}
+
+/// NDC's own order of supplies.
+fn usual_supply(device: Device, index: usize) -> Component {
+    let number = |index: usize| u8::try_from(index).unwrap_or(u8::MAX);
+    match (device, index) {
+        (Device::CashHandler, 0) => Component::RejectBin,
+        (Device::CashHandler, cassette) => Component::Cassette(number(cassette)),
+        (Device::CardReader, 0) => Component::CaptureBin,
+        (Device::Depository, 0) => Component::DepositBin,
+        (Device::ReceiptPrinter | Device::JournalPrinter | Device::StatementPrinter, place @ 0..=3) => {
+            [Component::Paper, Component::Ribbon, Component::PrintHead, Component::Knife][place]
+        }
+        (_, index) => Component::Supply(number(index.saturating_add(1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_reads() {
+        for name in Profile::builtin_names() {
+            let profile = Profile::builtin(name).expect(name);
+            assert!(profile.framing.max() > 0, "{name}");
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices").join(name);
+            assert_eq!(Profile::load(&folder).expect(name), profile);
+        }
+        assert!(Profile::builtin("no-such-model").is_err());
+        assert!(Profile::find("../json-lines", Some(Path::new("/"))).is_err());
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_and_named() {
+        let text =
+            "name = \"x\"\nmaker = \"x\"\nprotocol = \"ndc\"\nframing = { kind = \"line\" }\nreport_requests = true";
+        let error = Profile::parse("x", text).expect_err("refused").to_string();
+        assert!(error.contains("report_requests"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_can_rename_supplies_and_devices() {
+        let text = r#"
+            name = "x"
+            maker = "x"
+            protocol = "ndc"
+            framing = { kind = "length" }
+            currency = "EUR"
+            supplies = { cash_handler_0 = ["reject_bin", "cassette_1"] }
+            devices = { note_acceptor = "recycler" }
+            cassettes = [{ number = 1, denomination = "20.00" }]
+        "#;
+        let profile = Profile::parse("x", text).expect("a profile");
+        assert_eq!(profile.supply(Device::CashHandler0, 1), Component::Cassette(1));
+        assert_eq!(profile.supply(Device::CashHandler0, 2), Component::Supply(3));
+        assert_eq!(profile.supply(Device::CashHandler, 7), Component::Cassette(7));
+        assert_eq!(profile.device_words(Device::NoteAcceptor), "recycler");
+        assert_eq!(profile.device_words(Device::CashHandler), "cash handler");
+    }
+}

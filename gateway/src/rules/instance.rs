@@ -1,0 +1,182 @@
+//! A plugin at work: calls with a deadline, and what is left when one fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Store, Trap};
+
+use super::contract::RulePlugin;
+use super::contract::vestibule::rule::types::Action;
+use super::effects::{self, Frame};
+use super::engine::Engine;
+use super::host::{Host, Violation, records};
+use super::load::{Plugin, sentence};
+use crate::event::Event;
+use crate::log::Stored;
+
+/// Most bytes that one call may hand to the host, in all.
+const CALL_BYTES: usize = 1 << 20;
+
+/// A store with the plugin's limits.
+pub(super) fn store(engine: &Engine, mut host: Host) -> Store<Host> {
+    host.begin_instance();
+    let mut store = Store::new(&engine.wasm, host);
+    store.limiter(|host| host);
+    store.set_hostcall_fuel(CALL_BYTES);
+    store.epoch_deadline_callback(|mut context| Ok(context.data_mut().budget.at_tick()));
+    store
+}
+
+/// Sets the mark at which the running call is first asked for its time: half the deadline.
+pub(super) fn arm(store: &mut Store<Host>, deadline: Duration) {
+    store.set_epoch_deadline(u64::try_from(deadline.as_millis() / 2).unwrap_or(u64::MAX).max(1));
+}
+
+/// Why a call failed, in a sentence.
+pub(super) fn reason(error: &wasmtime::Error, host: &Host, deadline: Duration) -> String {
+    if let Some(violation) = error.downcast_ref::<Violation>() {
+        return violation.to_string();
+    }
+    if host.memory_refused {
+        return "it wanted more memory than it may have".to_owned();
+    }
+    match (error.downcast_ref::<Trap>(), &host.last_error) {
+        (Some(Trap::Interrupt), _) => format!("it ran longer than {} ms", deadline.as_secs_f64() * 1000.0),
+        (Some(_), Some(said)) => said.clone(),
+        (Some(trap), None) => trap.to_string(),
+        (None, _) => sentence(error),
+    }
+}
+
+/// An event that a plugin could not answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Its place in the batch.
+    pub(super) place: usize,
+    /// Why, in a sentence.
+    pub(super) reason: String,
+}
+
+/// What a plugin made of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) events: Vec<Event>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// The plugin's seat: an instance, or its data alone after a trap.
+enum Seat {
+    Taken(Box<Store<Host>>, RulePlugin),
+    Vacant(Box<Host>),
+}
+
+/// A plugin in force.
+pub(super) struct Instance {
+    engine: Arc<Engine>,
+    plugin: Arc<Plugin>,
+    seat: Option<Seat>,
+}
+
+impl Instance {
+    pub(super) fn new(engine: Arc<Engine>, plugin: Arc<Plugin>, host: Host) -> Instance {
+        Instance { engine, plugin, seat: Some(Seat::Vacant(Box::new(host))) }
+    }
+
+    /// Puts another plugin into the seat; it takes over what was stored.
+    pub(super) fn replace(&mut self, plugin: Arc<Plugin>) {
+        self.plugin = plugin;
+        self.vacate();
+    }
+
+    /// Takes the instance away; the next batch gets a new one. What was stored stays.
+    #[cfg(test)]
+    pub(super) fn restart(&mut self) {
+        self.vacate();
+    }
+
+    pub(super) fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// The plugin's data. The seat is empty only inside of this module.
+    pub(super) fn host(&mut self) -> Option<&mut Host> {
+        match self.seat.as_mut()? {
+            Seat::Taken(store, _) => Some(store.data_mut()),
+            Seat::Vacant(host) => Some(host),
+        }
+    }
+
+    fn vacate(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.seat = Some(match seat {
+                Seat::Taken(store, _) => Seat::Vacant(Box::new(store.into_data())),
+                vacant => vacant,
+            });
+        }
+    }
+
+    /// Hands a batch over. Where that fails the batch is halved, until what fails is one event: that one is skipped.
+    pub(super) fn digest(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.digest_part(batch, 0, frame, &mut outcome);
+        outcome
+    }
+
+    fn digest_part(&mut self, batch: &[Arc<Stored>], place: usize, frame: &Frame<'_>, outcome: &mut Outcome) {
+        match self.call(batch, frame) {
+            Ok(events) => outcome.events.extend(events),
+            Err(reason) if batch.len() <= 1 => outcome.faults.push(Fault { place, reason }),
+            Err(_) => {
+                let (left, right) = batch.split_at(batch.len() / 2);
+                self.digest_part(left, place, frame, outcome);
+                self.digest_part(right, place + left.len(), frame, outcome);
+            }
+        }
+    }
+
+    fn call(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>) -> Result<Vec<Event>, String> {
+        let engine = Arc::clone(&self.engine);
+        let deadline = engine.deadline(batch.len());
+        let (mut store, seated) = match self.seat.take().ok_or("it has no seat")? {
+            Seat::Taken(store, plugin) => (store, Some(plugin)),
+            Seat::Vacant(host) => (Box::new(store(&engine, *host)), None),
+        };
+        store.data_mut().begin_call(batch, deadline);
+        let answer = {
+            let _running = engine.ticker.running();
+            arm(&mut store, deadline);
+            self.answer(&mut store, seated, batch)
+        };
+        let (actions, plugin) = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let why = reason(&error, store.data(), deadline);
+                let mut host = store.into_data();
+                host.state.drop_call();
+                self.seat = Some(Seat::Vacant(Box::new(host)));
+                return Err(why);
+            }
+        };
+        let events = effects::events(frame, store.data(), actions);
+        match &events {
+            Ok(_) => store.data_mut().state.keep_call(),
+            Err(_) => store.data_mut().state.drop_call(),
+        }
+        self.seat = Some(Seat::Taken(store, plugin));
+        events.map_err(|violation| violation.to_string())
+    }
+
+    fn answer(
+        &self,
+        store: &mut Store<Host>,
+        seated: Option<RulePlugin>,
+        batch: &[Arc<Stored>],
+    ) -> wasmtime::Result<(Vec<Action>, RulePlugin)> {
+        let plugin = match seated {
+            Some(plugin) => plugin,
+            None => self.plugin.pre.instantiate(&mut *store)?,
+        };
+        let actions = plugin.vestibule_rule_rule().call_on_events(store, &records(batch))?;
+        Ok((actions, plugin))
+    }
+}

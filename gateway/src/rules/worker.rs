@@ -1,0 +1,283 @@
+//! A plugin's thread: follows the log from the plugin's position, and commits what the plugin answers together with it.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use super::effects::{self, Frame};
+use super::engine::Engine;
+use super::host::Host;
+use super::instance::{Fault, Instance, Outcome};
+use super::load::Plugin;
+use super::state::State;
+use super::{Config, TerminalFlags};
+use crate::event::{Event, Kind};
+use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
+use crate::metrics::Metrics;
+
+/// Most events read at once, and most handed to the plugin at once.
+const READ: usize = 256;
+const BATCH: usize = 64;
+/// Faults of one batch that are reported each by itself; the rest are counted in one more event.
+const FAULTS: usize = 4;
+/// Pause after the log could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) config: Arc<Config>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) log: Log,
+    pub(super) terminals: TerminalFlags,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What a worker is told, between two batches.
+pub(super) enum Control {
+    /// Go on with this plugin.
+    Replace(Arc<Plugin>),
+}
+
+/// A plugin's thread. It ends when the handle is closed.
+pub(super) struct Worker {
+    control: mpsc::UnboundedSender<Control>,
+    thread: JoinHandle<()>,
+}
+
+/// Why a plugin could not be put in force although it can be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Worker {
+    /// Puts a plugin in force. One that was never here begins behind `newcomer`; `loaded` is the event that says so.
+    pub(super) fn start(
+        context: &Context,
+        id: &str,
+        plugin: Arc<Plugin>,
+        newcomer: u64,
+        loaded: Event,
+    ) -> Result<Worker, StartError> {
+        let log = &context.log;
+        let state = State::new(log.plugin_state(id)?);
+        let known = log.plugin_cursor(id)?;
+        let cursor = known.unwrap_or(newcomer);
+        // A newcomer's position must be as durable as the word that it is here.
+        let commit = known.is_none().then(|| PluginCommit { plugin: id.to_owned(), cursor, state: Vec::new() });
+        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit })?;
+
+        let id: Arc<str> = Arc::from(id);
+        let host = Host::new(Arc::clone(&id), state, Arc::clone(&context.terminals), context.config.memory_bytes);
+        let (control, receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let follower = Follower {
+            instance: Instance::new(Arc::clone(&context.engine), plugin, host),
+            head: log.head(),
+            context: context.clone(),
+            control: receiver,
+            id: Arc::clone(&id),
+            cursor,
+        };
+        let thread = thread::Builder::new().name(format!("rule-{id}")).spawn(move || follower.run(&runtime))?;
+        Ok(Worker { control, thread })
+    }
+
+    /// Replaces the plugin at the next batch.
+    pub(super) fn replace(&self, plugin: Arc<Plugin>) {
+        // A worker that has ended has done so because the log has: there is nothing to replace.
+        let _ = self.control.send(Control::Replace(plugin));
+    }
+
+    /// Ends after the running batch, and waits for that.
+    pub(super) fn stop(self) {
+        drop(self.control);
+        if self.thread.join().is_err() {
+            tracing::error!("A rule's thread ended in a panic.");
+        }
+    }
+}
+
+struct Follower {
+    context: Context,
+    instance: Instance,
+    head: watch::Receiver<u64>,
+    control: mpsc::UnboundedReceiver<Control>,
+    id: Arc<str>,
+    cursor: u64,
+}
+
+/// What a pause ended with.
+enum Wake {
+    Look,
+    Told(Control),
+    End,
+}
+
+impl Follower {
+    fn run(mut self, runtime: &tokio::runtime::Runtime) {
+        loop {
+            match self.control.try_recv() {
+                Ok(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            let head = *self.head.borrow_and_update();
+            let lag = i64::try_from(head.saturating_sub(self.cursor)).unwrap_or(i64::MAX);
+            self.context.metrics.rule_lag.with_label_values(&[&*self.id]).set(lag);
+            let pause = match self.step() {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(LogError::Stopped) => return,
+                Err(error) => {
+                    tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
+                    Some(RETRY)
+                }
+            };
+            match runtime.block_on(self.wait(pause)) {
+                Wake::Look => {}
+                Wake::Told(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Wake::End => return,
+            }
+        }
+    }
+
+    async fn wait(&mut self, pause: Option<Duration>) -> Wake {
+        let look = async {
+            match pause {
+                Some(pause) => {
+                    tokio::time::sleep(pause).await;
+                    Wake::Look
+                }
+                None => self.head.changed().await.map_or(Wake::End, |()| Wake::Look),
+            }
+        };
+        tokio::select! {
+            told = self.control.recv() => told.map_or(Wake::End, Wake::Told),
+            wake = look => wake,
+        }
+    }
+
+    /// Reads and answers what is there; false where there is nothing.
+    fn step(&mut self) -> Result<bool, LogError> {
+        let read = self.context.log.read_after(self.cursor, READ)?;
+        let Some(last) = read.last().map(|stored| stored.seq) else { return Ok(false) };
+        let filter = &self.instance.plugin().filter;
+        let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
+        for chunk in wanted.chunks(BATCH) {
+            let end = chunk.last().map_or(last, |stored| stored.seq);
+            self.answer(chunk, end)?;
+        }
+        if self.cursor < last {
+            self.submit(Vec::new(), last)?;
+        }
+        Ok(true)
+    }
+
+    fn answer(&mut self, chunk: &[Arc<Stored>], end: u64) -> Result<(), LogError> {
+        let began = Instant::now();
+        let outcome = {
+            let frame = Frame {
+                plugin: &self.id,
+                id_prefix: self.context.log.id_prefix(),
+                now: Timestamp::now(),
+                stale_after: Duration::from_secs(self.context.config.stale_after_s),
+            };
+            self.instance.digest(chunk, &frame)
+        };
+        let metrics = &self.context.metrics;
+        metrics.rule_batch_seconds.with_label_values(&[&*self.id]).observe(began.elapsed().as_secs_f64());
+        metrics.rule_events.with_label_values(&[&*self.id]).inc_by(u64::try_from(chunk.len()).unwrap_or(0));
+        metrics.rule_faults.with_label_values(&[&*self.id]).inc_by(u64::try_from(outcome.faults.len()).unwrap_or(0));
+        let Outcome { events, faults } = outcome;
+        let effects: Vec<_> = events.iter().map(effects::name).collect();
+        let mut events = events;
+        events.extend(self.fault_events(chunk, &faults));
+        match self.submit(events, end) {
+            Ok(()) => {
+                let effect =
+                    |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
+                effects.iter().for_each(effect);
+                Ok(())
+            }
+            Err(LogError::Refused(reason)) => self.answer_apart(chunk, end, &reason),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The log refused what a batch led to: finds out which event it was, and skips that one.
+    fn answer_apart(&mut self, chunk: &[Arc<Stored>], end: u64, reason: &str) -> Result<(), LogError> {
+        if let [_] = chunk {
+            self.context.metrics.rule_faults.with_label_values(&[&*self.id]).inc();
+            let reason = format!("the log refused what it answered: {reason}");
+            return self.submit(self.fault_events(chunk, &[Fault { place: 0, reason }]), end);
+        }
+        chunk.iter().try_for_each(|stored| self.answer(std::slice::from_ref(stored), stored.seq))
+    }
+
+    /// Commits effects, what the plugin stored, and its position.
+    fn submit(&mut self, events: Vec<Event>, cursor: u64) -> Result<(), LogError> {
+        let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
+        let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
+        let events = events.into_iter().map(Into::into).collect();
+        let answer = self.context.log.submit_blocking(Submission { events, plugin: Some(commit) });
+        match answer {
+            Ok(_) => {
+                host.state.commit();
+                self.cursor = cursor;
+                Ok(())
+            }
+            Err(error) => {
+                host.state.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// The events that tell of skipped events.
+    fn fault_events(&self, chunk: &[Arc<Stored>], faults: &[Fault]) -> Vec<Event> {
+        let stored = |fault: &Fault| chunk.get(fault.place).map(|stored| (Arc::clone(stored), fault.reason.clone()));
+        // A fault over a fault is counted and logged, but no event: two failing rules would feed each other.
+        let told: Vec<_> = faults
+            .iter()
+            .filter_map(stored)
+            .filter(|(stored, _)| stored.event.kind != Kind::GatewayPluginFault)
+            .collect();
+        for (stored, reason) in &told {
+            tracing::warn!(plugin = %self.id, seq = stored.seq, reason, "The rule could not answer an event; it was skipped.");
+        }
+        let cause = |seq: u64| Some(format!("{}-{seq}", self.context.log.id_prefix()));
+        let mut events: Vec<Event> = told
+            .iter()
+            .take(FAULTS)
+            .map(|(stored, reason)| {
+                let detail = format!("{} could not answer event {}, which was skipped: {reason}", self.id, stored.seq);
+                let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail);
+                let event = event.attribute("seq", stored.seq).attribute("reason", reason.as_str());
+                Event { cause: cause(stored.seq), rule: Some(self.id.to_string()), ..event }
+            })
+            .collect();
+        if let Some([(first, reason), ..]) = told.get(FAULTS..) {
+            let more = told.len() - FAULTS;
+            let detail = format!("{} could not answer {more} more events from {} on: {reason}", self.id, first.seq);
+            let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail);
+            let event =
+                event.attribute("seq", first.seq).attribute("skipped", more).attribute("reason", reason.as_str());
+            events.push(Event { cause: cause(first.seq), rule: Some(self.id.to_string()), ..event });
+        }
+        events
+    }
+}
+
+/// An event of the gateway about a plugin.
+pub(super) fn gateway_event(kind: Kind, plugin: &str) -> Event {
+    let event = Event::new(kind).attribute("plugin", plugin);
+    Event { terminal: "gateway".to_owned(), received_at: Some(Timestamp::now()), ..event }
+}

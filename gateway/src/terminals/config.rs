@@ -1,0 +1,29 @@
+//! The terminals' part of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+/// A terminal: a machine that stands in the branch. Its links are beside it in the configuration (`link`).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Its name: in events, topics and metrics. Unique.
+    pub name: String,
+    /// The device profile: a folder's name under `devices/`.
+    pub profile: String,
+    /// IANA time zone of the times it prints.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// The logical unit number it gives in NDC messages; tells terminals that share a listener apart.
+    #[serde(default)]
+    pub luno: Option<String>,
+    /// Whether the gateway sees its transaction requests; the profile says so where this is absent.
+    #[serde(default)]
+    pub reports_requests: Option<bool>,
+    /// The ways it is heard by.
+    #[serde(default)]
+    pub link: Vec<crate::link::Config>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}

@@ -1,0 +1,123 @@
+//! A whole gateway inside the test, on free ports and a fresh folder.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use vestibule::config::Config;
+use vestibule::event::Kind;
+use vestibule::gateway::{End, Gateway};
+use vestibule::log::{Log, Stored};
+
+/// How long anything that must happen may take; these machines are shared.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running gateway; its folder goes away with it.
+pub struct Running {
+    pub log: Log,
+    pub http: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<End>,
+    _dir: TempDir,
+}
+
+/// A loopback port that is free now.
+pub fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("has an address")
+}
+
+/// The configuration of a gateway in this folder, with more of it in `rest`.
+pub fn config(dir: &Path, rest: &str) -> Config {
+    let text = format!("log.dir = {dir:?}\nhttp.listen = \"127.0.0.1:0\"\nrules.bundled = []\n{rest}");
+    Config::parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+}
+
+impl Running {
+    pub async fn start(rest: &str) -> Running {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let gateway = Gateway::start(config(dir.path(), rest)).await.expect("starts");
+        let (log, http) = (gateway.log.clone(), gateway.http);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(gateway.run(async move {
+            let _ = stopped.await;
+        }));
+        Running { log, http, stop, task, _dir: dir }
+    }
+
+    /// Waits for an event that `wanted` takes, from the beginning of the log.
+    pub async fn event(&self, what: &str, wanted: impl Fn(&Stored) -> bool) -> Arc<Stored> {
+        let mut head = self.log.head();
+        let search = async {
+            let mut at = 0;
+            loop {
+                for stored in self.log.read_after(at, 500).expect("reads") {
+                    at = stored.seq;
+                    if wanted(&stored) {
+                        return stored;
+                    }
+                }
+                head.changed().await.expect("the log runs");
+            }
+        };
+        timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("no {what}: {:#?}", self.kinds()))
+    }
+
+    /// Waits for an event of this kind.
+    pub async fn kind(&self, kind: Kind) -> Arc<Stored> {
+        self.event(kind.name(), |stored| stored.event.kind == kind).await
+    }
+
+    /// What is in the log, briefly.
+    pub fn kinds(&self) -> Vec<String> {
+        let events = self.log.read_after(0, 10_000).expect("reads");
+        events.iter().map(|stored| format!("{} {} {}", stored.seq, stored.event.kind, stored.event.detail)).collect()
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.stop.send(()).expect("it still runs");
+        let end = timeout(DEADLINE, self.task).await.expect("in time").expect("no panic");
+        assert_eq!(end, End::Stopped);
+    }
+}
+
+/// A source of JSON lines.
+pub struct Source(BufReader<TcpStream>);
+
+impl Source {
+    /// Connects, as soon as somebody listens.
+    pub async fn connect(address: SocketAddr) -> Source {
+        let attempt = async {
+            loop {
+                if let Ok(stream) = TcpStream::connect(address).await {
+                    return Source(BufReader::new(stream));
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, attempt).await.expect("somebody listens")
+    }
+
+    /// Says something, as it is.
+    pub async fn say(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.expect("is taken");
+    }
+
+    /// The next answer; `None` where the gateway hung up.
+    pub async fn answer(&mut self) -> Option<serde_json::Value> {
+        let mut line = String::new();
+        let read = timeout(DEADLINE, self.0.read_line(&mut line)).await.expect("an answer in time");
+        match read {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(serde_json::from_str(&line).expect("answers are JSON")),
+        }
+    }
+}
