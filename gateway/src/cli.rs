@@ -1,7 +1,6 @@
 //! The command line: one file a verb.
 
 mod check;
-mod decode;
 mod demo;
 mod exit;
 mod health;
@@ -28,7 +27,6 @@ enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
     Check(check::Check),
-    Decode(decode::Decode),
     Health(health::Health),
 }
 
@@ -47,7 +45,6 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run.execute(),
         Verb::Demo(demo) => demo.execute(),
         Verb::Check(check) => check.execute(),
-        Verb::Decode(decode) => decode.execute(),
         Verb::Health(health) => health.execute(),
     };
     match done {

@@ -1,9 +1,24 @@
 //! Vestibule: an edge gateway for bank branches.
+//!
+//! The path of an event, and the module of each step:
+//!
+//! ```text
+//! link ─frame→ protocol ─message→ normalize ─event→ log (fold: terminals; one writer, fsync)
+//!                                                    ├─ cursor → rules   → effects, one transaction
+//!                                                    ├─ ranges → forward → MQTT QoS 1
+//!                                                    └─ tail   → whoever watches
+//! ```
+//!
+//! [`event`] is the vocabulary, [`mask`] keeps card data out, [`profile`] says what a model calls its parts, [`gateway`]
+//! builds and drains all of it, and [`cli`] is the way in. `gateway/ARCHITECTURE.md` tells the rest.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod forward;
+pub mod gateway;
 pub mod link;
 pub mod log;
 pub mod mask;
@@ -12,3 +27,5 @@ pub mod normalize;
 pub mod profile;
 pub mod protocol;
 pub mod rules;
+pub mod simulate;
+pub mod terminals;

@@ -15,7 +15,7 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Check a configuration, and what it needs of this machine.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(super) struct Check {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,

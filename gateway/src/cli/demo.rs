@@ -27,7 +27,7 @@ const PAGE: usize = 256;
 
 /// Show the main job at work: simulated terminals, rules, an embedded broker.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// Stop after this many seconds; without it, at Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ask a running gateway whether it is ready.
 #[derive(Debug, Args)]
-pub struct Health {
+pub(super) struct Health {
     /// Where its HTTP interface listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,

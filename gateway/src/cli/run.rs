@@ -12,7 +12,7 @@ use crate::gateway::{End, Gateway};
 
 /// Run the gateway.
 #[derive(Debug, Args)]
-pub struct Run {
+pub(super) struct Run {
     /// The configuration file; without it, the embedded default runs.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,

@@ -15,7 +15,7 @@ struct Plain;
 
 impl Fold for Plain {
     fn load(&mut self, _: &str, _: &str) {}
-    fn apply(&mut self, event: Event, out: &mut Vec<Event>) {
+    fn apply(&mut self, event: Event, _: bool, out: &mut Vec<Event>) {
         out.push(event);
     }
     fn changed(&mut self, _: &mut dyn FnMut(&str, String)) {}
