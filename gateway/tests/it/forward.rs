@@ -413,7 +413,9 @@ fn rumqttd(port: u16) {
         ..rumqttd::RouterConfig::default()
     };
     let config = rumqttd::Config { router, v5: Some([("v5".to_owned(), server)].into()), ..rumqttd::Config::default() };
-    std::thread::spawn(move || rumqttd::Broker::new(config).start());
+    std::thread::spawn(move || {
+        let _ = rumqttd::Broker::new(config).start();
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
