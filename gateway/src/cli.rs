@@ -1,6 +1,12 @@
 //! The command line: one file a verb.
 
-pub mod decode;
+mod check;
+mod decode;
+mod demo;
+mod exit;
+mod health;
+mod logging;
+mod run;
 mod sample;
 
 use std::io::Write;
@@ -8,65 +14,59 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// How a verb ends, as an exit code; the numbers are those of `sysexits.h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exit {
-    /// Done.
-    Ok = 0,
-    /// The command line is wrong.
-    Usage = 64,
-    /// The input is not what it should be.
-    Data = 65,
-    /// An input cannot be read.
-    NoInput = 66,
-    /// Output cannot be written.
-    Io = 74,
-}
+use exit::{Code, Exit};
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
-            Exit::Ok => 0_u8,
-            Exit::Usage => 64,
-            Exit::Data => 65,
-            Exit::NoInput => 66,
-            Exit::Io => 74,
-        })
-    }
-}
-
-/// An edge gateway for bank branches: reads ATMs, answers with rules, forwards to MQTT.
+/// Edge gateway for bank branches: reads ATMs, answers with rules, forwards to MQTT.
 #[derive(Debug, Parser)]
-#[command(name = "vestibule", version, arg_required_else_help = true)]
-struct Cli {
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
+    Demo(demo::Demo),
+    Check(check::Check),
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
+    Health(health::Health),
 }
 
-/// Reads the command line, carries it out and says how it ended.
+/// Reads the arguments, does what they say, and gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are answers, everything else is a wrong command line. Nobody is left to tell if this fails.
+            // `--help` and `--version` arrive here too, and are no failure. Nobody is left to tell if this fails.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if error.use_stderr() { Code::Usage.into() } else { Code::Ok.into() };
         }
     };
-    let exit = match cli.verb {
-        Verb::Decode(args) => decode::run(&args),
+    let done = match arguments.verb {
+        Verb::Run(run) => run.execute(),
+        Verb::Demo(demo) => demo.execute(),
+        Verb::Check(check) => check.execute(),
+        Verb::Decode(decode) => return decode::run(&decode).into(),
+        Verb::Health(health) => health.execute(),
     };
-    exit.into()
+    match done {
+        Ok(()) => Code::Ok.into(),
+        Err(Exit { code, sentence }) => {
+            complain(&sentence);
+            code.into()
+        }
+    }
 }
 
 /// Says something to the person at the terminal.
 fn complain(text: &str) {
-    // Where stderr is closed there is nobody to tell.
+    // Where standard error is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "vestibule: {text}");
+}
+
+/// The runtime of the verbs that need one.
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Exit::io(error.to_string()))
 }

@@ -12,7 +12,10 @@
 //! [`event`] is the vocabulary, [`mask`] keeps card data out, [`profile`] says what a model calls its parts, [`gateway`]
 //! builds and drains all of it, and [`cli`] is the way in. `gateway/ARCHITECTURE.md` tells the rest.
 
+pub mod api;
 pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod event;
 pub mod forward;
 pub mod gateway;

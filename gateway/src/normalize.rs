@@ -1,12 +1,12 @@
 //! Messages to events: total and stateless. What one message says, without memory of earlier ones.
 
 pub mod device;
-pub mod journal;
+pub(crate) mod journal;
 mod ndc;
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
-use crate::protocol::{Fault, Message};
+use crate::protocol::{Fault, Message, jsonl};
 
 /// What is known about the terminal that sent a message.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::events(message, context.profile),
         Message::Journal(entry) => journal::events(entry, context),
+        Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
+        Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -37,6 +39,8 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::good(message, context.profile),
         Message::Journal(entry) => journal::good(entry, context),
+        // A source of JSON lines says itself what is over.
+        Message::Jsonl(_) => Vec::new(),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -48,29 +52,4 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
 pub fn fault(fault: &Fault) -> Event {
     let event = Event::new(Kind::ProtocolError).detail(fault.reason.clone());
     if fault.frame.is_empty() { event } else { event.attribute("frame", fault.frame.clone()) }
-}
-
-/// What a message says.
-pub fn normalize(message: &Message, context: &Context) -> Vec<Event> {
-    match message {
-        Message::Journal(entry) => journal::journal(entry, context),
-        Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
-        Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
-    }
-}
-
-/// What a message says is well; see [`readings`].
-pub fn readings(message: &Message, context: &Context) -> Vec<Event> {
-    match message {
-        Message::Journal(entry) => match &entry.tells {
-            Tells::Status { status, .. } => readings::of_device(status, context.profile),
-            Tells::Fields | Tells::Words(_) => Vec::new(),
-        },
-        Message::Jsonl(_) => Vec::new(),
-    }
-}
-
-/// The event that a frame nobody understands is.
-pub fn fault(fault: &Fault) -> Event {
-    Event::new(Kind::ProtocolError).detail(fault.reason.clone()).attribute("frame", fault.frame.clone())
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::event::{Component, Currency, Device};
-use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
 use crate::protocol::{Protocol, ndc};
 

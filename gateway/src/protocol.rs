@@ -4,7 +4,7 @@
 //! and cutting the bytes differently never changes what comes out. A frame that nobody understands is a [`Fault`],
 //! which becomes an event; it is never an error that stops a link.
 
-pub mod decoder;
+mod decoder;
 pub mod framing;
 pub mod journal;
 pub mod jsonl;
@@ -12,7 +12,7 @@ pub mod ndc;
 
 use serde::{Deserialize, Serialize};
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Stream};
 
 /// A wire protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -54,6 +54,8 @@ pub enum Message {
     Ndc(ndc::Message),
     /// A journal.
     Journal(journal::Entry),
+    /// A line of JSON.
+    Jsonl(jsonl::Line),
 }
 
 impl Message {
@@ -62,7 +64,31 @@ impl Message {
         match self {
             Message::Ndc(_) => Protocol::Ndc,
             Message::Journal(_) => Protocol::JournalNcr,
+            Message::Jsonl(_) => Protocol::Jsonl,
         }
+    }
+
+    /// What the terminal calls itself in it: a name, or a logical unit number.
+    pub fn speaker(&self) -> Option<&str> {
+        match self {
+            Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
+            Message::Journal(_) => None,
+            Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
+            Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
+        }
+    }
+
+    /// The source's own id of it, where the protocol has one.
+    pub fn source_id(&self) -> Option<&str> {
+        match self {
+            Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it says who speaks, and nothing else.
+    pub fn is_hello(&self) -> bool {
+        matches!(self, Message::Jsonl(jsonl::Line::Hello(_)))
     }
 }
 

@@ -7,16 +7,18 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::complain;
+use super::exit::Code;
 use super::sample::{self, Sample};
-use super::{Exit, complain};
+
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::framing::{Framer, Framing};
-use crate::protocol::{Decoder, Fault, Message, Protocol};
+use crate::protocol::framing::Framing;
+use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 
 /// What the input files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Input {
+pub(super) enum Input {
     /// Bytes as they came: for ndc with or without length before every message, else lines.
     Raw,
     /// Hexadecimal digits: for ndc one message a line, else all bytes as they came.
@@ -27,7 +29,7 @@ pub enum Input {
 
 /// Arguments of `vestibule decode`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Protocol of the bytes; samples name their own.
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     protocol: Option<Protocol>,
@@ -49,7 +51,7 @@ pub struct Args {
 }
 
 /// Carries `vestibule decode` out.
-pub fn run(args: &Args) -> Exit {
+pub(super) fn run(args: &Args) -> Code {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let exit = match decode_all(args, &mut out) {
         Ok(exit) => out.flush().map(|()| exit),
@@ -58,10 +60,10 @@ pub fn run(args: &Args) -> Exit {
     match exit {
         Ok(exit) => exit,
         // The reader has seen enough (`| head`).
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Code::Ok,
         Err(error) => {
             complain(&format!("standard output: {error}"));
-            Exit::Io
+            Code::Io
         }
     }
 }
@@ -79,12 +81,12 @@ impl From<String> for Failure {
 }
 
 /// Decodes every file; one that cannot be decoded is complained about, and the others go on.
-fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Exit> {
+fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Code> {
     let time_zone = match TimeZone::get(&args.time_zone) {
         Ok(time_zone) => time_zone,
         Err(error) => {
             complain(&format!("--time-zone: {error}"));
-            return Ok(Exit::Usage);
+            return Ok(Code::Usage);
         }
     };
     let named = match (&args.profile, args.protocol) {
@@ -96,23 +98,23 @@ fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Exit> {
     let profile = match named.transpose() {
         Ok(None) if args.input != Input::Sample => {
             complain("--protocol ndc, journal-ncr or jsonl is needed: only samples name their own");
-            return Ok(Exit::Usage);
+            return Ok(Code::Usage);
         }
         Ok(profile) => profile,
         Err(error) => {
             complain(&format!("--profile: {error}"));
-            return Ok(Exit::Usage);
+            return Ok(Code::Usage);
         }
     };
     let job = Job { args, time_zone, profile };
-    let mut worst = Exit::Ok;
+    let mut worst = Code::Ok;
     let standard_input = [PathBuf::from("-")];
     for file in if args.files.is_empty() { &standard_input[..] } else { &args.files } {
         let failed = match read(file) {
-            Err(error) => Some((Exit::NoInput, error.to_string())),
+            Err(error) => Some((Code::NoInput, error.to_string())),
             Ok(bytes) => match job.file(&bytes, out) {
                 Ok(()) => None,
-                Err(Failure::Data(reason)) => Some((Exit::Data, reason)),
+                Err(Failure::Data(reason)) => Some((Code::Data, reason)),
                 Err(Failure::Output(error)) => return Err(error),
             },
         };
@@ -149,24 +151,24 @@ impl Job<'_> {
                 let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
                 let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
-                self.stream(profile, framing, &[&bytes], Some(&sample.id), out)
+                self.stream(profile, framing, &bytes, Some(&sample.id), out)
             }
             (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {
                 let text = text(bytes)?;
                 let lines = text.lines().filter(|line| !line.trim().is_empty());
                 let frames = lines.map(sample::hex).collect::<Result<Vec<_>, _>>()?;
                 // Every line is a stream of its own, without framing.
-                frames.iter().try_for_each(|frame| self.stream(profile, Framing::NONE, &[frame], None, out))
+                frames.iter().try_for_each(|frame| self.stream(profile, Framing::NONE, frame, None, out))
             }
             (Input::Hex, Some(profile)) => {
                 let bytes = sample::hex(text(bytes)?)?;
-                self.stream(profile, profile.framing, &[&bytes], None, out)
+                self.stream(profile, profile.framing, &bytes, None, out)
             }
             (Input::Raw, Some(profile)) => {
                 // A length of 0x3030 or more would be 12 KB; a class before the first length is one message alone.
                 let alone = profile.protocol == Protocol::Ndc && bytes.first().is_some_and(u8::is_ascii_digit);
                 let framing = if alone { Framing::NONE } else { profile.framing };
-                self.stream(profile, framing, &[bytes], None, out)
+                self.stream(profile, framing, bytes, None, out)
             }
             (Input::Hex | Input::Raw, None) => Err(Failure::Data("no protocol".to_owned())),
         }
@@ -177,7 +179,7 @@ impl Job<'_> {
         &self,
         profile: &Profile,
         framing: Framing,
-        pieces: &[&[u8]],
+        bytes: &[u8],
         sample: Option<&str>,
         out: &mut impl Write,
     ) -> Result<(), Failure> {
@@ -200,7 +202,7 @@ impl Job<'_> {
                 };
             }
         };
-        decode(profile, framing, pieces, &mut decoded)?;
+        decode(profile, framing, bytes, &mut decoded)?;
         if self.args.message && sample.is_some() {
             written = written.and_then(|()| line(out, sample, &merged));
         }
@@ -212,20 +214,13 @@ impl Job<'_> {
 fn decode(
     profile: &Profile,
     framing: Framing,
-    pieces: &[&[u8]],
+    bytes: &[u8],
     decoded: &mut impl FnMut(Result<Message, Fault>),
 ) -> Result<(), String> {
-    let mut decoder = Decoder::new(profile)?;
-    let mut framer = Framer::new(framing);
-    let mut frame = |frame: Result<&[u8], Fault>| match frame {
-        Ok(frame) => decoder.frame(frame, decoded),
-        Err(fault) => decoded(Err(fault)),
-    };
-    for piece in pieces {
-        framer.push(piece, &mut frame);
-    }
-    framer.finish(&mut frame);
-    decoder.finish(decoded);
+    let decoder = Decoder::new(profile.protocol, profile).map_err(|error| error.to_string())?;
+    let mut stream = Stream::new(framing, decoder);
+    stream.push(bytes, decoded);
+    stream.finish(decoded);
     Ok(())
 }
 
@@ -276,7 +271,7 @@ mod tests {
         Args { protocol, input, message, profile: None, time_zone: "UTC".to_owned(), files }
     }
 
-    fn decoded(args: &Args) -> (Exit, Vec<Value>) {
+    fn decoded(args: &Args) -> (Code, Vec<Value>) {
         let mut out = Vec::new();
         let exit = decode_all(args, &mut out).expect("writes to memory");
         let text = String::from_utf8(out).expect("JSON is UTF-8");
@@ -316,7 +311,7 @@ mod tests {
                 serde_json::from_slice(&std::fs::read(&file).expect("readable")).unwrap_or_else(|_| panic!("{shown}"));
 
             let (exit, events) = decoded(&args(Input::Sample, None, false, vec![file.clone()]));
-            assert_eq!(exit, Exit::Ok, "{shown}");
+            assert_eq!(exit, Code::Ok, "{shown}");
             let expected: Vec<&str> =
                 capture["expect_events"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
             if events.len() != expected.len()
@@ -345,11 +340,11 @@ mod tests {
         std::fs::write(&unknown, r#"{"id":"x","protocol":"morse","framing":"none","hex":""}"#).expect("written");
         let good = captures().swap_remove(0);
         let (exit, lines) = decoded(&args(Input::Sample, None, true, vec![unknown.clone(), good.clone()]));
-        assert_eq!((exit, lines.len()), (Exit::Data, 1));
+        assert_eq!((exit, lines.len()), (Code::Data, 1));
         let missing = dir.path().join("missing.json");
         let (exit, lines) = decoded(&args(Input::Sample, None, true, vec![missing, unknown, good]));
-        assert_eq!((exit, lines.len()), (Exit::NoInput, 1));
-        assert_eq!(decoded(&args(Input::Raw, None, false, Vec::new())).0, Exit::Usage);
+        assert_eq!((exit, lines.len()), (Code::NoInput, 1));
+        assert_eq!(decoded(&args(Input::Raw, None, false, Vec::new())).0, Code::Usage);
     }
 
     #[test]
@@ -365,13 +360,13 @@ mod tests {
         let (exit, lines) = decoded(&args(Input::Raw, Some(Protocol::Ndc), false, vec![framed, alone]));
         let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
         assert_eq!(kinds, ["power.restart", "mode.supervisor_entered", "protocol.error", "mode.supervisor_exited"]);
-        assert_eq!(exit, Exit::Ok);
+        assert_eq!(exit, Code::Ok);
         let hex = file("hex", b"31 32 1c 30 1c 1c 52 30 39\n\n31321c301c1c503231\n");
         let (_, lines) = decoded(&args(Input::Hex, Some(Protocol::Ndc), true, vec![hex]));
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["operator_menu_keys"], "09");
         let broken = file("broken", b"31 3");
-        assert_eq!(decoded(&args(Input::Hex, Some(Protocol::Ndc), true, vec![broken])).0, Exit::Data);
+        assert_eq!(decoded(&args(Input::Hex, Some(Protocol::Ndc), true, vec![broken])).0, Code::Data);
     }
 
     #[test]
@@ -385,7 +380,7 @@ mod tests {
             }
             let bytes = sample.bytes().expect("hexadecimal");
             for end in 0..bytes.len() {
-                decode(&profile, Framing::NONE, &[&bytes[..end]], &mut |message| {
+                decode(&profile, Framing::NONE, &bytes[..end], &mut |message| {
                     events(&message, &context);
                     let _ = message.map(|message| normalize::good(&message, &context));
                 })

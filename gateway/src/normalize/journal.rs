@@ -11,7 +11,7 @@ use crate::event::{Event, Kind, Money};
 use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
 
 /// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
-pub fn events(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
+pub(crate) fn events(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
     let mut events = match &entry.tells {
         Tells::Fields => Vec::new(),
         Tells::Words(_) if entry.echo != Echo::New => Vec::new(),

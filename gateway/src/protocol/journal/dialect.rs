@@ -226,14 +226,6 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The NCR Advance NDC dialect that the gateway carries along, read once.
-    #[expect(clippy::missing_panics_doc, reason = "a test reads the dialect that is built in")]
-    pub fn built_in() -> Arc<Dialect> {
-        static BUILT_IN: LazyLock<Arc<Dialect>> =
-            LazyLock::new(|| Dialect::ncr().expect("the dialect that is built in can be read"));
-        Arc::clone(&BUILT_IN)
-    }
-
     /// Reads the NCR Advance NDC dialect that the gateway carries along.
     pub fn ncr() -> Result<Arc<Dialect>, DialectError> {
         // Compiled once: hundreds of terminals share it.
