@@ -28,8 +28,10 @@ pub(super) enum Change {
     Absent { id: String },
 }
 
-/// What a file looks like from outside; `None` where it is gone.
-type Look = Option<(u64, Option<SystemTime>, u64)>;
+/// What a file looks like from outside: size, time of change, and number in the file system.
+type Stamp = (u64, Option<SystemTime>, u64);
+/// The same; `None` where it is gone.
+type Look = Option<Stamp>;
 
 #[derive(Debug)]
 struct Seen {
@@ -113,7 +115,7 @@ impl Folder {
 }
 
 /// Every `.wasm` file that is not hidden (where editors and copies keep their unfinished ones), and what it looks like.
-fn looks(dir: &Path) -> io::Result<BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>> {
+fn looks(dir: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     let mut looks = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

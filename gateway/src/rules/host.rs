@@ -87,10 +87,17 @@ impl Host {
 
 /// A batch in the form of the contract. A terminal's number is the place, from 1, of its first event in the batch.
 pub(super) fn records(batch: &[Arc<Stored>]) -> Vec<types::Event> {
-    let mut first = HashMap::with_capacity(batch.len());
+    let mut first = HashMap::new();
+    // Events of one terminal come in a row often enough to ask that first.
+    let mut last = ("", 0);
     let numbered = (1..).zip(batch);
     let records = numbered.map(|(place, stored)| {
         let event = &stored.event;
+        if event.terminal.is_empty() {
+            last = ("", 0);
+        } else if event.terminal != last.0 {
+            last = (event.terminal.as_str(), *first.entry(event.terminal.as_str()).or_insert(place));
+        }
         let at = event.received_at.or(event.occurred_at);
         let [a, b, c] = event.amount.map_or([0; 3], |money| currency(money.currency));
         types::Event {
@@ -107,11 +114,7 @@ pub(super) fn records(batch: &[Arc<Stored>]) -> Vec<types::Event> {
             component: event.component.map_or(0, event::Component::code),
             amount_minor: event.amount.map_or(0, |money| money.minor),
             currency: u32::from_be_bytes([0, a, b, c]),
-            terminal: if event.terminal.is_empty() {
-                0
-            } else {
-                *first.entry(event.terminal.as_str()).or_insert(place)
-            },
+            terminal: last.1,
         }
     });
     records.collect()

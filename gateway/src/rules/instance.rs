@@ -41,7 +41,7 @@ pub(super) fn reason(error: &wasmtime::Error, host: &Host, deadline: Duration) -
         return "it wanted more memory than it may have".to_owned();
     }
     match (error.downcast_ref::<Trap>(), &host.last_error) {
-        (Some(Trap::Interrupt), _) => format!("it ran longer than {} ms", deadline.as_secs_f64() * 1000.0),
+        (Some(Trap::Interrupt), _) => format!("it ran longer than {deadline:?}"),
         (Some(_), Some(said)) => said.clone(),
         (Some(trap), None) => trap.to_string(),
         (None, _) => sentence(error),

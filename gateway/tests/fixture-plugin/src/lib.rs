@@ -30,7 +30,8 @@ impl Rule for Fixture {
             "hog" => {
                 let mut memory = Vec::new();
                 loop {
-                    memory.push(vec![1_u8; 1 << 20]);
+                    // Never written to, so that the cap ends it before the deadline does.
+                    memory.push(Vec::<u8>::with_capacity(1 << 20));
                     std::hint::black_box(&memory);
                 }
             }
