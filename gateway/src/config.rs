@@ -173,9 +173,8 @@ impl Config {
 
     /// The shared listeners, each with the profile of terminals that nobody configured.
     pub fn listeners(&self) -> Vec<(link::ListenerConfig, Arc<Profile>)> {
-        let ready = |config: &link::ListenerConfig| {
-            Some((config.clone(), Arc::new(self.profile(&config.profile).ok()?)))
-        };
+        let ready =
+            |config: &link::ListenerConfig| Some((config.clone(), Arc::new(self.profile(&config.profile).ok()?)));
         self.listener.iter().filter_map(ready).collect()
     }
 
@@ -268,14 +267,12 @@ mod tests {
         let text = include_str!("../vestibule.example.toml");
         Config::parse(text).expect("the example is a configuration");
         // Every option that is commented out is one, too.
-        let all: String = text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).fold(
-            String::new(),
-            |mut all, line| {
+        let all: String =
+            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).fold(String::new(), |mut all, line| {
                 all.push_str(line);
                 all.push('\n');
                 all
-            },
-        );
+            });
         Config::parse(&all).expect("with all its options");
     }
 }

@@ -22,7 +22,8 @@ pub(super) struct Health {
 impl Health {
     /// Succeeds where `/readyz` says so.
     pub(super) fn execute(self) -> Result<(), Exit> {
-        let status = self.ask().map_err(|error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.http)))?;
+        let status =
+            self.ask().map_err(|error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.http)))?;
         if status.starts_with("HTTP/1.1 200 ") {
             return Ok(());
         }

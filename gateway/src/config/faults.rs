@@ -52,7 +52,8 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
         let mut segments: Vec<Segment> = error.path().iter().cloned().collect();
         let reason = error.inner().to_string().lines().next().unwrap_or_default().to_owned();
         // What is missing or unknown is reported at the table that should or should not have it.
-        let key = quoted(&reason).filter(|_| reason.starts_with("missing field") || reason.starts_with("unknown field"));
+        let key =
+            quoted(&reason).filter(|_| reason.starts_with("missing field") || reason.starts_with("unknown field"));
         let missing = reason.starts_with("missing field");
         if let Some(key) = key
             && !matches!(segments.last(), Some(Segment::Map { key: last }) if *last == key)

@@ -79,15 +79,12 @@ impl Cast {
     /// Lets them play until `stop`.
     pub(super) fn perform(self, stop: &CancellationToken) -> TaskTracker {
         let (actors, pace) = (TaskTracker::new(), Pace::default());
-        for (address, luno, script, seed) in
-            [(self.lobby, "001", LOBBY, 1), (self.drive_up, "002", DRIVE_UP, 2)]
-        {
+        for (address, luno, script, seed) in [(self.lobby, "001", LOBBY, 1), (self.drive_up, "002", DRIVE_UP, 2)] {
             let terminal =
                 ndc::Terminal { address, luno: luno.to_owned(), script, seed, pace, retry: Retry::default() };
             actors.spawn(terminal.run(stop.clone()));
         }
-        let printing =
-            journal::Terminal { script: BACK_OFFICE, seed: 3, time_zone: TimeZone::UTC, baud: 9600, pace };
+        let printing = journal::Terminal { script: BACK_OFFICE, seed: 3, time_zone: TimeZone::UTC, baud: 9600, pace };
         actors.spawn(printing.run(self.back_office, stop.clone()));
         // Source ids must be new at each run, or a kept store takes the lines for re-sent ones.
         let source = format!("kiosk-{}", jiff::Timestamp::now().as_millisecond());

@@ -81,7 +81,10 @@ impl Screen {
 
     pub(super) fn opening(self, broker: &Broker, http: SocketAddr, dir: &Path, temporary: bool) -> Result<(), Exit> {
         if self.json {
-            return line(&json!({ "type": "ready", "mqtt": broker.v4, "mqtt5": broker.v5, "http": http, "dir": dir }).to_string());
+            return line(
+                &json!({ "type": "ready", "mqtt": broker.v4, "mqtt5": broker.v5, "http": http, "dir": dir })
+                    .to_string(),
+            );
         }
         let kept = if temporary { "  (goes away at the end; keep it with --dir)" } else { "" };
         let (host, port) = (broker.v4.ip(), broker.v4.port());
@@ -118,7 +121,12 @@ impl Screen {
             _ => String::new(),
         };
         let kind = format!("{}{state}", event.kind);
-        let text = format!("{time} {:>5}  {:<19} {:<8} {kind:<29} {source:<21} {what}", stored.seq, event.terminal, event.severity.name());
+        let text = format!(
+            "{time} {:>5}  {:<19} {:<8} {kind:<29} {source:<21} {what}",
+            stored.seq,
+            event.terminal,
+            event.severity.name()
+        );
         line(&self.paint(text.trim_end(), event.severity, event.rule.is_some()))
     }
 
