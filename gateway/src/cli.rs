@@ -1,18 +1,20 @@
 //! The command line: one file a verb.
 
 mod check;
+mod decode;
 mod demo;
 mod exit;
 mod health;
 mod logging;
 mod run;
+mod sample;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use exit::Exit;
+use exit::{Code, Exit};
 
 /// Edge gateway for bank branches: reads ATMs, answers with rules, forwards to MQTT.
 #[derive(Debug, Parser)]
@@ -27,6 +29,8 @@ enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
     Check(check::Check),
+    /// Decode recorded bytes: one event JSON a line.
+    Decode(decode::Args),
     Health(health::Health),
 }
 
@@ -35,25 +39,31 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // `--help` and `--version` arrive here too, and are no failure.
-            let code = if error.use_stderr() { 64 } else { 0 };
+            // `--help` and `--version` arrive here too, and are no failure. Nobody is left to tell if this fails.
             let _ = error.print();
-            return ExitCode::from(code);
+            return if error.use_stderr() { Code::Usage.into() } else { Code::Ok.into() };
         }
     };
     let done = match arguments.verb {
         Verb::Run(run) => run.execute(),
         Verb::Demo(demo) => demo.execute(),
         Verb::Check(check) => check.execute(),
+        Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => {
-            let _ = writeln!(std::io::stderr(), "vestibule: {}", exit.sentence());
-            exit.into()
+        Ok(()) => Code::Ok.into(),
+        Err(Exit { code, sentence }) => {
+            complain(&sentence);
+            code.into()
         }
     }
+}
+
+/// Says something to the person at the terminal.
+fn complain(text: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "vestibule: {text}");
 }
 
 /// The runtime of the verbs that need one.

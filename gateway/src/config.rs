@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use faults::{Fault, Faults};
 
 use crate::profile::{Profile, ProfileError};
+use crate::protocol::Decoder;
 use crate::terminals::Terminal;
 use crate::{api, forward, link, log, rules, terminals};
 
@@ -135,7 +136,8 @@ impl Config {
             if TimeZone::get(&terminal.time_zone).is_err() {
                 add(path("time_zone"), format!("`{}` is no IANA time zone", terminal.time_zone));
             }
-            if let Err(error) = self.profile(&terminal.profile) {
+            let profile = self.profile(&terminal.profile);
+            if let Err(error) = &profile {
                 add(path("profile"), error.to_string());
             }
             let mut links = HashSet::new();
@@ -146,6 +148,9 @@ impl Config {
                 }
                 for (key, reason) in link.faults() {
                     add(path(key), reason);
+                }
+                if let Some(Err(error)) = profile.as_ref().ok().map(|profile| Decoder::new(link.protocol, profile)) {
+                    add(path("protocol"), error.to_string());
                 }
                 if let Some(listen) = link.listen.filter(|listen| listen.port() != 0 && !ports.insert(*listen)) {
                     add(path("listen"), format!("{listen} is taken already"));

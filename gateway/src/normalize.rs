@@ -2,45 +2,54 @@
 
 pub mod device;
 pub(crate) mod journal;
-mod readings;
-
-use jiff::tz::TimeZone;
+mod ndc;
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
-use crate::protocol::journal::Tells;
 use crate::protocol::{Fault, Message, jsonl};
 
-/// What is known of whoever sent a message.
+/// What is known about the terminal that sent a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What kind of machine it is.
+    /// Its model.
     pub profile: &'a Profile,
-    /// The zone of the times it prints.
-    pub time_zone: &'a TimeZone,
+    /// The time zone of the times it prints.
+    pub time_zone: &'a jiff::tz::TimeZone,
 }
 
-/// What a message says.
-pub fn normalize(message: &Message, context: &Context) -> Vec<Event> {
-    match message {
-        Message::Journal(entry) => journal::journal(entry, context),
-        Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+/// The events that a message means, in the order in which they happened.
+pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
+    let mut events = match message {
+        Message::Ndc(message) => ndc::events(message, context.profile),
+        Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
+        Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+    };
+    for event in &mut events {
+        event.protocol = Some(message.protocol().name().to_owned());
     }
+    events
 }
 
-/// What a message says is well; see [`readings`].
-pub fn readings(message: &Message, context: &Context) -> Vec<Event> {
-    match message {
-        Message::Journal(entry) => match &entry.tells {
-            Tells::Status { status, .. } => readings::of_device(status, context.profile),
-            Tells::Fields | Tells::Words(_) => Vec::new(),
-        },
+/// What a message says is in order, as events with `state: cleared`: devices without an error, supplies that are good.
+///
+/// Not part of [`normalize`], because nothing happened: the fold over a terminal's state keeps of them what ends a
+/// condition it knows, and drops the rest.
+pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
+    let mut events = match message {
+        Message::Ndc(message) => ndc::good(message, context.profile),
+        Message::Journal(entry) => journal::good(entry, context),
+        // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),
+    };
+    for event in &mut events {
+        event.protocol = Some(message.protocol().name().to_owned());
     }
+    events
 }
 
-/// The event that a frame nobody understands is.
+/// The event of a frame that nobody understands.
 pub fn fault(fault: &Fault) -> Event {
-    Event::new(Kind::ProtocolError).detail(fault.reason.clone()).attribute("frame", fault.frame.clone())
+    let event = Event::new(Kind::ProtocolError).detail(fault.reason.clone());
+    if fault.frame.is_empty() { event } else { event.attribute("frame", fault.frame.clone()) }
 }

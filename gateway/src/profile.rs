@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::event::{Component, Currency, Device};
-use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
+use crate::protocol::{Protocol, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
 const BUILTIN: [(&str, &str); 3] = [
@@ -18,16 +18,6 @@ const BUILTIN: [(&str, &str); 3] = [
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
 ];
-
-/// Options of the NDC codec that differ by model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NdcOptions {
-    /// Bytes of a protocol header before the message class.
-    pub header: usize,
-    /// Whether one ETX at the end of a frame does not belong to the message.
-    pub strip_etx: bool,
-}
 
 /// One cassette and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -62,7 +52,7 @@ pub struct Profile {
     pub dialect: Option<String>,
     /// Options of the NDC codec.
     #[serde(default)]
-    pub ndc: NdcOptions,
+    pub ndc: ndc::Options,
     /// What a device's supplies are called, first to last, where the protocol's own order does not hold.
     #[serde(default)]
     pub supplies: BTreeMap<Device, Vec<Component>>,

@@ -12,22 +12,22 @@ pub mod ndc;
 
 use serde::{Deserialize, Serialize};
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Stream};
 
-/// What is spoken on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A wire protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// NDC, NDC+ and Advance NDC over TCP, in frames with a two-byte length.
+    /// NDC, NDC+ and Advance NDC.
     Ndc,
-    /// The text that an NCR journal printer is sent.
+    /// The journal that NCR terminals print.
     JournalNcr,
-    /// Our own JSON lines.
+    /// One JSON object a line.
     Jsonl,
 }
 
 impl Protocol {
-    /// Its name in settings, on the command line and in events.
+    /// Its name in settings, in events and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Ndc => "ndc",
@@ -35,24 +35,46 @@ impl Protocol {
             Protocol::Jsonl => "jsonl",
         }
     }
+
+    /// The built-in profile that stands for terminals of this protocol where no model is named.
+    pub fn usual_profile(self) -> &'static str {
+        match self {
+            Protocol::Ndc => "ncr-selfserv-ndc",
+            Protocol::JournalNcr => "ncr-journal",
+            Protocol::Jsonl => "json-lines",
+        }
+    }
 }
 
-/// What a terminal said, decoded and free of card data.
-#[derive(Clone, Debug, PartialEq)]
+/// A decoded message of any protocol.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Message {
-    /// What lines of a printed journal tell.
+    /// NDC.
+    Ndc(ndc::Message),
+    /// A journal.
     Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
 }
 
 impl Message {
+    /// The protocol it came by.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Message::Ndc(_) => Protocol::Ndc,
+            Message::Journal(_) => Protocol::JournalNcr,
+            Message::Jsonl(_) => Protocol::Jsonl,
+        }
+    }
+
     /// What the terminal calls itself in it: a name, or a logical unit number.
     pub fn speaker(&self) -> Option<&str> {
         match self {
+            Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
+            Message::Journal(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
-            Message::Journal(_) => None,
         }
     }
 
@@ -71,7 +93,7 @@ impl Message {
 }
 
 /// A frame that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// What is wrong with it, in a sentence.
     pub reason: String,

@@ -96,15 +96,15 @@ mod tests {
     use super::*;
     use crate::normalize::{Context, normalize};
     use crate::profile::Profile;
-    use crate::protocol::{Decoder, Protocol};
+    use crate::protocol::{Decoder, Protocol, Stream};
 
     /// The events that these bytes become in the gateway, in short; panics where it does not understand them.
     fn heard(protocol: Protocol, profile: &str, bytes: &[u8]) -> Vec<String> {
         let profile = Profile::builtin(profile).unwrap();
-        let mut decoder = Decoder::new(protocol, &profile, 16 * 1024);
+        let mut stream = Stream::new(profile.framing, Decoder::new(protocol, &profile).unwrap());
         let mut messages = Vec::new();
-        decoder.push(bytes, &mut messages);
-        decoder.finish(&mut messages);
+        stream.push(bytes, &mut |message| messages.push(message));
+        stream.finish(&mut |message| messages.push(message));
         let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
         let mut events = Vec::new();
         for message in messages {

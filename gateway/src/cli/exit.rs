@@ -6,60 +6,66 @@ use crate::config::ConfigError;
 use crate::gateway::StartError;
 use crate::log::OpenError;
 
+/// The exit codes, least bad first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Code {
+    /// Done.
+    Ok = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// The input is not what it should be.
+    Data = 65,
+    /// An input cannot be read.
+    NoInput = 66,
+    /// Something that is needed is not there: a port, a broker.
+    Unavailable = 69,
+    /// A bug.
+    Software = 70,
+    /// The data folder cannot be made or written.
+    CannotCreate = 73,
+    /// Reading or writing failed.
+    Io = 74,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> ExitCode {
+        ExitCode::from(code as u8)
+    }
+}
+
 /// Why the process ends before its work is done.
 #[derive(Debug)]
-pub struct Exit {
-    code: u8,
-    sentence: String,
+pub(super) struct Exit {
+    pub(super) code: Code,
+    pub(super) sentence: String,
 }
 
 impl Exit {
-    fn new(code: u8, sentence: impl Into<String>) -> Exit {
+    fn new(code: Code, sentence: impl Into<String>) -> Exit {
         Exit { code, sentence: sentence.into() }
     }
 
-    /// 65: the input is not what it should be.
-    pub(super) fn data(sentence: impl Into<String>) -> Exit {
-        Exit::new(65, sentence)
-    }
-
-    /// 66: an input file cannot be read.
-    pub(super) fn no_input(sentence: impl Into<String>) -> Exit {
-        Exit::new(66, sentence)
-    }
-
-    /// 69: something that is needed is not there: a port, a broker.
     pub(super) fn unavailable(sentence: impl Into<String>) -> Exit {
-        Exit::new(69, sentence)
+        Exit::new(Code::Unavailable, sentence)
     }
 
-    /// 70: a bug.
     pub(super) fn software(sentence: impl Into<String>) -> Exit {
-        Exit::new(70, sentence)
+        Exit::new(Code::Software, sentence)
     }
 
-    /// 74: reading or writing failed.
     pub(super) fn io(sentence: impl Into<String>) -> Exit {
-        Exit::new(74, sentence)
-    }
-
-    /// The sentence.
-    pub(super) fn sentence(&self) -> &str {
-        &self.sentence
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.code)
+        Exit::new(Code::Io, sentence)
     }
 }
 
 impl From<ConfigError> for Exit {
     fn from(error: ConfigError) -> Exit {
         let code = match error {
-            ConfigError::Read { .. } => 66,
-            ConfigError::Faults(_) => 78,
+            ConfigError::Read { .. } => Code::NoInput,
+            ConfigError::Faults(_) => Code::Config,
         };
         Exit::new(code, error.to_string())
     }
@@ -68,10 +74,10 @@ impl From<ConfigError> for Exit {
 impl From<StartError> for Exit {
     fn from(error: StartError) -> Exit {
         let code = match &error {
-            StartError::Store(OpenError::Folder { .. }) => 73,
-            StartError::Store(OpenError::InUse(_)) | StartError::Http { .. } => 69,
-            StartError::Store(_) => 74,
-            StartError::Metrics(_) | StartError::Rules(_) => 70,
+            StartError::Store(OpenError::Folder { .. }) => Code::CannotCreate,
+            StartError::Store(OpenError::InUse(_)) | StartError::Http { .. } => Code::Unavailable,
+            StartError::Store(_) => Code::Io,
+            StartError::Metrics(_) | StartError::Rules(_) => Code::Software,
         };
         Exit::new(code, error.to_string())
     }

@@ -57,6 +57,8 @@ pub(super) struct Connection {
     /// The last place read.
     cursor: u64,
     reading: Option<JoinHandle<Rows>>,
+    /// A read found nothing although the log is longer; it is tried again at the next check.
+    found_nothing: bool,
     /// Events that the broker put off, and when they are due.
     later: Vec<u64>,
     later_at: Instant,
@@ -92,6 +94,7 @@ impl Connection {
             rows: VecDeque::with_capacity(2 * BATCH),
             cursor: session.progress.floor,
             reading: None,
+            found_nothing: false,
             later: Vec::new(),
             later_at: now,
             later_backoff: Backoff::new(LATER.0, LATER.1),
@@ -216,7 +219,7 @@ impl Session {
                 let Some(stored) = connection.rows.pop_front() else { break };
                 self.publish(connection, &stored, stored.seq <= connection.replayed_through, now)?;
             }
-            if connection.reading.is_some() || connection.rows.len() > BATCH / 2 {
+            if connection.reading.is_some() || connection.found_nothing || connection.rows.len() > BATCH / 2 {
                 break;
             }
             let head = (*self.head.borrow_and_update()).min(last);
@@ -240,6 +243,7 @@ impl Session {
 
     /// Rows that were read: those still wanted are queued. Numbers have no gaps, so rows that are missing were pruned.
     pub(super) fn take_rows(&mut self, connection: &mut Connection, rows: Vec<Arc<Stored>>) {
+        connection.found_nothing = rows.is_empty();
         for stored in rows {
             if stored.seq <= connection.cursor {
                 continue;
@@ -308,6 +312,7 @@ impl Session {
             tracing::warn!(events = connection.dead_letters, "events cannot be forwarded and were set aside");
         }
         connection.dead_letters = 0;
+        connection.found_nothing = false;
         if now >= connection.grow_at && self.limit < self.config.window {
             self.limit = self.limit.saturating_mul(2).min(self.config.window);
             connection.window.set_limit(self.limit);

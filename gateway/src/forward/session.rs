@@ -20,7 +20,7 @@ use super::backoff::Backoff;
 use super::connection::{Connection, chance};
 use super::health::{self, Status};
 use super::payload::Envelope;
-use super::topic::Topics;
+use super::topic::{Topics, push_encoded};
 use super::window::OutOfStep;
 use super::{Config, Identity, broker, settled};
 use crate::log::{Log, LogError, Progress};
@@ -131,10 +131,7 @@ impl Session {
         // Half of the random number: what every JSON reader can hold.
         let number = u32::try_from(chance() >> 32).unwrap_or_default();
         let password = self.password().await?;
-        let client_id = match self.config.client_id.as_str() {
-            "" => format!("vestibule-{}", self.identity.gateway),
-            id => id.to_owned(),
-        };
+        let client_id = self.client_id();
         let will = health::payload(Status::Offline, number, &self.identity, self.log.id_prefix());
         let will = broker::will(self.topics.health(), will);
         let options = broker::options(&self.config, &client_id, password, will);
@@ -267,6 +264,17 @@ impl Session {
                 _ = refresh.tick() => self.refresh(0),
             }
         }
+    }
+
+    /// The configured client id, or one after the gateway's name, in characters that every broker accepts.
+    fn client_id(&self) -> String {
+        let mut id = self.config.client_id.clone();
+        if id.is_empty() {
+            id.push_str("vestibule-");
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+            push_encoded(&mut id, &self.identity.gateway, |c| !plain(c));
+        }
+        id
     }
 
     /// The password, read anew at each connection so that a change needs no restart.

@@ -15,7 +15,9 @@ use crate::event::{Event, Kind};
 use crate::log::{LogError, NewEvent, Receipt, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::{Decoder, Fault, Message, Protocol};
+use crate::protocol::framing::Framing;
+use crate::protocol::journal::DialectError;
+use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
 
 /// Most unknown terminals remembered, so that each is reported once.
@@ -86,12 +88,18 @@ impl Intake {
         })
     }
 
-    pub(super) fn decoder(&self) -> Decoder {
+    /// The decoder of a conversation that begins.
+    pub(super) fn stream(&self) -> Result<Stream, DialectError> {
         let profile = match &self.speakers {
             Speakers::One(terminal) => &terminal.profile,
             Speakers::Any { profile, .. } => profile,
         };
-        Decoder::new(self.protocol, profile, self.max_frame_bytes)
+        let max = self.max_frame_bytes;
+        let framing = match self.protocol {
+            Protocol::Ndc => Framing::Length { inclusive: false, max },
+            Protocol::JournalNcr | Protocol::Jsonl => Framing::Line { max },
+        };
+        Ok(Stream::new(framing, Decoder::new(self.protocol, profile)?))
     }
 
     /// The labels of this link's metrics.
@@ -206,7 +214,7 @@ impl Intake {
             .map(|event| self.stamp(&terminal.name, event).into())
             .collect();
         events.extend(
-            normalize::readings(message, &context)
+            normalize::good(message, &context)
                 .into_iter()
                 .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
         );

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::intake::{Answer, Intake};
 use crate::log::LogError;
-use crate::protocol::{Decoder, Fault, Message, Protocol};
+use crate::protocol::{Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
 
 /// Bytes read at once. Together with the decoder's frame it is what a connection costs.
@@ -48,7 +48,7 @@ pub(super) enum End {
 struct Session<S> {
     stream: S,
     intake: Arc<Intake>,
-    decoder: Decoder,
+    decoder: Stream,
     /// Who speaks, once that is known.
     terminal: Option<Arc<Terminal>>,
     decoded: Vec<Result<Message, Fault>>,
@@ -56,11 +56,15 @@ struct Session<S> {
 
 /// Serves one stream until it ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, intake: Arc<Intake>, opened: &str) -> End {
+    let decoder = match intake.stream() {
+        Ok(decoder) => decoder,
+        // A configuration that was checked names a dialect that there is.
+        Err(error) => return End::Unwelcome(error.to_string()),
+    };
     let terminal = intake.expected();
     if let Some(terminal) = &terminal {
         intake.count(terminal, true, opened);
     }
-    let decoder = intake.decoder();
     let mut session = Session { stream, intake, decoder, terminal, decoded: Vec::new() };
     let end = session.run().await.err().unwrap_or(End::HungUp);
     if let Some(terminal) = &session.terminal {
@@ -76,11 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let read = self.read(&mut bytes).await;
             match read {
                 Ok(count) => {
-                    self.decoder.push(&bytes[..count], &mut self.decoded);
+                    self.decoder.push(&bytes[..count], &mut |message| self.decoded.push(message));
                     bytes[..count].fill(0);
                 }
                 // Half a frame at the end is an event too.
-                Err(_) => self.decoder.finish(&mut self.decoded),
+                Err(_) => self.decoder.finish(&mut |message| self.decoded.push(message)),
             }
             self.deal().await?;
             read?;

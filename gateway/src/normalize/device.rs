@@ -49,13 +49,7 @@ pub fn good(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
     }
     for (index, digit) in status.supplies.iter().flatten().enumerate() {
         if *digit == 1 {
-            events.push(supply_event(
-                profile,
-                Kind::SupplyOk,
-                status.device,
-                profile.supply(status.device, index),
-                "good",
-            ));
+            events.push(supply_good(profile, status.device, profile.supply(status.device, index)));
         }
     }
     for event in &mut events {
@@ -75,6 +69,11 @@ pub fn supply(profile: &Profile, device: Device, component: Component, digit: u8
     };
     let event = supply_event(profile, kind, device, component, words);
     Some(if cash && kind == Kind::SupplyOut { event.severity(Severity::Critical) } else { event })
+}
+
+/// The event of a supply that is good.
+pub fn supply_good(profile: &Profile, device: Device, component: Component) -> Event {
+    supply_event(profile, Kind::SupplyOk, device, component, "good")
 }
 
 fn supply_event(profile: &Profile, kind: Kind, device: Device, component: Component, words: &str) -> Event {

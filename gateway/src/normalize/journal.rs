@@ -6,12 +6,12 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use serde_json::Value;
 
 use super::Context;
-use super::device::device_status;
+use super::device::{self, device_status};
 use crate::event::{Event, Kind, Money};
 use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
 
 /// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
-pub(crate) fn journal(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
+pub(crate) fn events(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
     let mut events = match &entry.tells {
         Tells::Fields => Vec::new(),
         Tells::Words(_) if entry.echo != Echo::New => Vec::new(),
@@ -31,6 +31,16 @@ pub(crate) fn journal(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
     };
     for event in &mut events {
         carry_fields(event, entry, context);
+        occurred(event, entry.printed_at, context.time_zone);
+    }
+    events
+}
+
+/// What a printed status says is in order.
+pub(super) fn good(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
+    let Tells::Status { status, .. } = &entry.tells else { return Vec::new() };
+    let mut events = device::good(status, context.profile);
+    for event in &mut events {
         occurred(event, entry.printed_at, context.time_zone);
     }
     events

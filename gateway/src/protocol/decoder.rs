@@ -1,76 +1,90 @@
-//! From a link's bytes to messages: the framing and the codec of one conversation, together.
+//! One decoder for every protocol: frames in, messages and faults out; and with the framing, bytes in.
 
 use super::framing::{Framer, Framing};
-use super::journal::{Dialect, Journal};
-use super::{Fault, Message, Protocol, jsonl};
+use super::journal::{Dialect, DialectError, Journal};
+use super::{Fault, Message, Protocol, jsonl, ndc};
 use crate::profile::Profile;
 
-/// The decoder of one conversation.
+/// Decodes the frames of one stream. What a protocol must remember between frames is in here.
+#[derive(Debug)]
 pub enum Decoder {
-    /// Frames, each a message by itself.
-    Framed {
-        /// Tells the frames apart.
-        framer: Framer,
-        /// Reads one.
-        codec: Codec,
-    },
-    /// A journal, whose lines hang together.
+    /// NDC: every frame is a message.
+    Ndc(ndc::Options),
+    /// A journal: every frame is a line, and what it means depends on those before it.
     Journal(Box<Journal>),
-}
-
-/// Reads one frame.
-#[derive(Clone, Copy, Debug)]
-pub enum Codec {
-    /// A line of JSON.
+    /// JSON: every frame is a line, and a message.
     Jsonl,
 }
 
 impl Decoder {
-    /// A decoder for a conversation that begins.
-    pub fn new(protocol: Protocol, profile: &Profile, max_frame_bytes: usize) -> Decoder {
+    /// A decoder at the beginning of a terminal's stream.
+    ///
+    /// # Errors
+    /// Where the profile names a dialect that there is not.
+    pub fn new(protocol: Protocol, profile: &Profile) -> Result<Decoder, DialectError> {
         match protocol {
-            Protocol::Ndc | Protocol::Jsonl => {
-                Decoder::Framed { framer: Framer::new(Framing::Line { max: max_frame_bytes }), codec: Codec::Jsonl }
+            Protocol::Ndc => Ok(Decoder::Ndc(profile.ndc)),
+            Protocol::JournalNcr => {
+                let dialect = Dialect::named(profile.dialect.as_deref())?;
+                Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
             }
-            Protocol::JournalNcr => Decoder::Journal(Box::new(Journal::new(Dialect::built_in()))),
+            Protocol::Jsonl => Ok(Decoder::Jsonl),
         }
     }
 
-    /// Takes bytes in; what they complete is pushed to `out`.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Result<Message, Fault>>) {
+    /// Takes the next frame and hands on every message it completes.
+    pub fn frame(&mut self, frame: &[u8], emit: &mut impl FnMut(Result<Message, Fault>)) {
         match self {
-            Decoder::Framed { framer, codec } => framer.push(bytes, &mut |frame| out.extend(codec.decode(frame))),
-            Decoder::Journal(journal) => journal.push(bytes, &mut |entry| out.push(entry.map(Message::Journal))),
+            Decoder::Ndc(options) => emit(ndc::decode(frame, options).map(Message::Ndc)),
+            Decoder::Journal(journal) => journal.line(frame, &mut |entry| emit(entry.map(Message::Journal))),
+            Decoder::Jsonl => emit(jsonl::decode(frame).map(Message::Jsonl)),
         }
     }
 
-    /// The bytes have ended; half a frame is a fault.
-    pub fn finish(&mut self, out: &mut Vec<Result<Message, Fault>>) {
+    /// The stream is over: hands on what was waiting for more. The decoder then starts anew.
+    pub fn finish(&mut self, emit: &mut impl FnMut(Result<Message, Fault>)) {
         match self {
-            Decoder::Framed { framer, codec } => framer.finish(&mut |frame| out.extend(codec.decode(frame))),
-            Decoder::Journal(journal) => journal.finish(&mut |entry| out.push(entry.map(Message::Journal))),
-        }
-    }
-
-    /// Whether the frames cannot be told apart any more: only a new conversation helps.
-    pub fn is_broken(&self) -> bool {
-        match self {
-            Decoder::Framed { framer, .. } => framer.broken(),
-            Decoder::Journal(_) => false,
+            // They remember nothing.
+            Decoder::Ndc(_) | Decoder::Jsonl => {}
+            Decoder::Journal(journal) => journal.finish(&mut |entry| emit(entry.map(Message::Journal))),
         }
     }
 }
 
-impl Codec {
-    /// Reads a frame; `None` where it is empty and says nothing.
-    fn decode(self, frame: Result<&[u8], Fault>) -> Option<Result<Message, Fault>> {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(fault) => return Some(Err(fault)),
-        };
-        match self {
-            Codec::Jsonl if frame.trim_ascii().is_empty() => None,
-            Codec::Jsonl => Some(jsonl::decode(frame).map(Message::Jsonl)),
-        }
+/// The bytes of one conversation: framing and decoder together.
+#[derive(Debug)]
+pub struct Stream {
+    framer: Framer,
+    decoder: Decoder,
+}
+
+impl Stream {
+    /// A stream that begins.
+    pub fn new(framing: Framing, decoder: Decoder) -> Stream {
+        Stream { framer: Framer::new(framing), decoder }
+    }
+
+    /// Takes bytes in, and hands on every message they complete.
+    pub fn push(&mut self, bytes: &[u8], emit: &mut impl FnMut(Result<Message, Fault>)) {
+        let Stream { framer, decoder } = self;
+        framer.push(bytes, &mut |frame| match frame {
+            Ok(frame) => decoder.frame(frame, emit),
+            Err(fault) => emit(Err(fault)),
+        });
+    }
+
+    /// The bytes have ended; half a frame is a fault.
+    pub fn finish(&mut self, emit: &mut impl FnMut(Result<Message, Fault>)) {
+        let Stream { framer, decoder } = self;
+        framer.finish(&mut |frame| match frame {
+            Ok(frame) => decoder.frame(frame, emit),
+            Err(fault) => emit(Err(fault)),
+        });
+        decoder.finish(emit);
+    }
+
+    /// Whether the frames cannot be told apart any more: only a new conversation helps.
+    pub fn is_broken(&self) -> bool {
+        self.framer.broken()
     }
 }

@@ -14,6 +14,7 @@ mod status;
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::event::{Component, Device, Kind, Severity};
@@ -24,17 +25,21 @@ pub use calendar::LocalTime;
 pub use dialect::{Dialect, DialectError};
 
 /// One recognised line, or a block of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// When it was printed, in the terminal's local time; absent where nothing tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub printed_at: Option<LocalTime>,
     /// What it tells.
+    #[serde(skip)]
     pub tells: Tells,
     /// Whether this was told before.
+    #[serde(skip)]
     pub echo: Echo,
     /// The line as it is printed, without controls, card numbers masked.
     pub line: String,
     /// The decoded fields, under neutral names.
+    #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
 
@@ -121,6 +126,12 @@ impl Journal {
             Ok(line) => reader.line(line, out),
             Err(fault) => out(Err(fault)),
         });
+    }
+
+    /// Takes one whole line, without its end.
+    pub fn line(&mut self, line: &[u8], out: &mut impl FnMut(Result<Entry, Fault>)) {
+        self.push(line, out);
+        self.push(b"\r", out);
     }
 
     /// The bytes have ended: gives what was not told yet.

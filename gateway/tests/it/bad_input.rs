@@ -123,7 +123,8 @@ async fn a_port_in_use_is_an_event_and_a_new_try() {
 fn what_is_wrong_at_start_is_an_exit_code_and_a_sentence() {
     let dir = tempfile::tempdir().expect("temp dir");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port_in_use = format!("log.dir = {:?}\nhttp.listen = \"{}\"\n", dir.path(), taken.local_addr().expect("address"));
+    let port_in_use =
+        format!("log.dir = {:?}\nhttp.listen = \"{}\"\n", dir.path(), taken.local_addr().expect("address"));
     for (text, code, said) in [
         (port_in_use.as_str(), 69, "cannot listen on"),
         ("log.dir = \"/proc/vestibule\"\nhttp.listen = \"127.0.0.1:0\"\n", 73, "the data folder /proc/vestibule"),

@@ -132,7 +132,7 @@ async fn hear_all(subscriber: &mut Subscriber, last: u64) -> BTreeMap<u64, usize
 #[tokio::test(flavor = "multi_thread")]
 async fn events_arrive_once_and_in_order_with_topic_and_envelope() {
     let broker = Mosquitto::start();
-    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/+/+/event/#", None).await;
+    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/+/+/event/#").await;
     let mut gateway = Gateway::new();
     gateway.append("atm 1/ä", 600).await;
     let forwarder = gateway.forward(to(broker.port()));
@@ -177,7 +177,7 @@ async fn events_arrive_once_and_in_order_with_topic_and_envelope() {
 async fn health_says_online_offline_and_stopped() {
     let broker = Mosquitto::start();
     let proxy = Proxy::start(broker.port()).await;
-    let mut subscriber = Subscriber::to(broker.port(), HEALTH, None).await;
+    let mut subscriber = Subscriber::to(broker.port(), HEALTH).await;
     let gateway = Gateway::new();
     let forwarder = gateway.forward(to(proxy.port()));
     let online = subscriber.next().await;
@@ -197,7 +197,7 @@ async fn health_says_online_offline_and_stopped() {
     let stopped = subscriber.next().await;
     assert_eq!(stopped.json["status"], json!("stopped"));
     assert_eq!(stopped.json["session"], again.json["session"]);
-    let kept = Subscriber::to(broker.port(), HEALTH, Some(("late", ""))).await.next().await;
+    let kept = Subscriber::to(broker.port(), HEALTH).await.next().await;
     assert!(kept.retained);
     assert_eq!(kept.json, stopped.json, "no will after a farewell");
 }
@@ -207,7 +207,7 @@ async fn a_line_that_breaks_again_and_again_loses_nothing() {
     const EVENTS: usize = 20_000;
     let broker = Mosquitto::start();
     let proxy = Proxy::start(broker.port()).await;
-    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#", None).await;
+    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#").await;
     let mut gateway = Gateway::new();
     let mut forwarder = gateway.forward(to(proxy.port()));
     let mut heard: BTreeMap<u64, usize> = BTreeMap::new();
@@ -238,7 +238,7 @@ async fn a_backlog_drains_by_itself_after_an_outage() {
     let broker = Mosquitto::start();
     let proxy = Proxy::start(broker.port()).await;
     proxy.refuse(true);
-    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#", None).await;
+    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#").await;
     let gateway = Gateway::new();
     let forwarder = gateway.forward(to(proxy.port()));
     for _ in 0..10 {
@@ -288,7 +288,7 @@ async fn what_the_broker_never_takes_is_set_aside_and_counted() {
     let denied = "topic deny vestibule/v1/br001/vault/#\n";
     let config = "allow_anonymous true\nmax_packet_size 3000\nacl_file {dir}/acl\n";
     let broker = Mosquitto::with(config, &[("acl", &format!("{denied}{acl}"))]);
-    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/atm-1/event/#", None).await;
+    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/atm-1/event/#").await;
     let gateway = Gateway::new();
     let forwarder = gateway.forward(to(broker.port()));
     gateway.append("atm-1", 3).await;
@@ -386,4 +386,53 @@ async fn a_log_that_stops_ends_the_forwarder() {
     eventually(|| gateway.metrics.forward_connected.get() == 1).await;
     gateway.log.close();
     tokio::time::timeout(DEADLINE, forwarder.ended()).await.expect("it ends");
+}
+
+/// The broker that `demo` embeds, as a listener for MQTT 5.
+fn rumqttd(port: u16) {
+    let connections = rumqttd::ConnectionSettings {
+        connection_timeout_ms: 5000,
+        max_payload_size: 1 << 20,
+        max_inflight_count: 200,
+        auth: None,
+        external_auth: None,
+        dynamic_filters: true,
+    };
+    let server = rumqttd::ServerSettings {
+        name: "v5".to_owned(),
+        listen: ([127, 0, 0, 1], port).into(),
+        tls: None,
+        next_connection_delay_ms: 1,
+        connections,
+    };
+    let router = rumqttd::RouterConfig {
+        max_connections: 100,
+        max_outgoing_packet_count: 200,
+        max_segment_size: 1 << 20,
+        max_segment_count: 10,
+        ..rumqttd::RouterConfig::default()
+    };
+    let config = rumqttd::Config { router, v5: Some([("v5".to_owned(), server)].into()), ..rumqttd::Config::default() };
+    std::thread::spawn(move || {
+        let _ = rumqttd::Broker::new(config).start();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_broker_takes_everything_too() {
+    let port = crate::mosquitto::free_port();
+    rumqttd(port);
+    let gateway = Gateway::new();
+    let forwarder = gateway.forward(to(port));
+    eventually(|| gateway.metrics.forward_connected.get() == 1).await;
+    let mut subscriber = Subscriber::to(port, "vestibule/v1/#").await;
+    assert_eq!(subscriber.next().await.json["status"], json!("online"), "the health is retained");
+    for _ in 0..50 {
+        gateway.append("atm-1", 100).await;
+    }
+    let heard = hear_all(&mut subscriber, 5000).await;
+    assert!(heard.values().all(|times| *times == 1));
+    gateway.eventually([5000, 0, 0, 0]).await;
+    forwarder.stop(DEADLINE).await;
+    assert_eq!(subscriber.next().await.json["status"], json!("stopped"));
 }

@@ -17,31 +17,31 @@ use vestibule::gateway::{End, Gateway};
 use vestibule::log::{Log, Stored};
 
 /// How long anything that must happen may take; these machines are shared.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running gateway; its folder goes away with it.
-pub struct Running {
-    pub log: Log,
-    pub http: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) log: Log,
+    pub(crate) http: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<End>,
     _dir: TempDir,
 }
 
 /// A loopback port that is free now.
-pub fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("has an address")
 }
 
 /// The configuration of a gateway in this folder, with more of it in `rest`.
-pub fn config(dir: &Path, rest: &str) -> Config {
+pub(crate) fn config(dir: &Path, rest: &str) -> Config {
     let text = format!("log.dir = {dir:?}\nhttp.listen = \"127.0.0.1:0\"\nrules.bundled = []\n{rest}");
     Config::parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 impl Running {
-    pub async fn start(rest: &str) -> Running {
+    pub(crate) async fn start(rest: &str) -> Running {
         let dir = tempfile::tempdir().expect("temp dir");
         let gateway = Gateway::start(config(dir.path(), rest)).await.expect("starts");
         let (log, http) = (gateway.log.clone(), gateway.http);
@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// Waits for an event that `wanted` takes, from the beginning of the log.
-    pub async fn event(&self, what: &str, wanted: impl Fn(&Stored) -> bool) -> Arc<Stored> {
+    pub(crate) async fn event(&self, what: &str, wanted: impl Fn(&Stored) -> bool) -> Arc<Stored> {
         let mut head = self.log.head();
         let search = async {
             let mut at = 0;
@@ -71,18 +71,18 @@ impl Running {
     }
 
     /// Waits for an event of this kind.
-    pub async fn kind(&self, kind: Kind) -> Arc<Stored> {
+    pub(crate) async fn kind(&self, kind: Kind) -> Arc<Stored> {
         self.event(kind.name(), |stored| stored.event.kind == kind).await
     }
 
     /// What is in the log, briefly.
-    pub fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         let events = self.log.read_after(0, 10_000).expect("reads");
         events.iter().map(|stored| format!("{} {} {}", stored.seq, stored.event.kind, stored.event.detail)).collect()
     }
 
     /// Stops it in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).expect("it still runs");
         let end = timeout(DEADLINE, self.task).await.expect("in time").expect("no panic");
         assert_eq!(end, End::Stopped);
@@ -90,11 +90,11 @@ impl Running {
 }
 
 /// A source of JSON lines.
-pub struct Source(BufReader<TcpStream>);
+pub(crate) struct Source(BufReader<TcpStream>);
 
 impl Source {
     /// Connects, as soon as somebody listens.
-    pub async fn connect(address: SocketAddr) -> Source {
+    pub(crate) async fn connect(address: SocketAddr) -> Source {
         let attempt = async {
             loop {
                 if let Ok(stream) = TcpStream::connect(address).await {
@@ -107,12 +107,12 @@ impl Source {
     }
 
     /// Says something, as it is.
-    pub async fn say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.expect("is taken");
     }
 
     /// The next answer; `None` where the gateway hung up.
-    pub async fn answer(&mut self) -> Option<serde_json::Value> {
+    pub(crate) async fn answer(&mut self) -> Option<serde_json::Value> {
         let mut line = String::new();
         let read = timeout(DEADLINE, self.0.read_line(&mut line)).await.expect("an answer in time");
         match read {

@@ -1,5 +1,6 @@
 //! A subscriber: what arrives at it is what the world hears.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
@@ -30,12 +31,11 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     /// Subscribes and returns once the broker has confirmed it.
-    pub(crate) async fn to(port: u16, filter: &str, credentials: Option<(&str, &str)>) -> Subscriber {
-        let mut options = MqttOptions::new(format!("subscriber-{filter}-{port}"), "127.0.0.1", port);
+    pub(crate) async fn to(port: u16, filter: &str) -> Subscriber {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("subscriber-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut options = MqttOptions::new(id, "127.0.0.1", port);
         options.set_keep_alive(Duration::from_secs(60)).set_max_packet_size(Some(1 << 20));
-        if let Some((name, password)) = credentials {
-            options.set_credentials(name, password);
-        }
         let (client, mut eventloop) = AsyncClient::new(options, 16);
         client.try_subscribe(filter, QoS::AtLeastOnce).expect("the queue is empty");
         loop {

@@ -2,9 +2,11 @@
 
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Time};
+use serde::Serialize;
 
 /// When a line says it was printed, in the terminal's local time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum LocalTime {
     /// Date and time.
     Known(DateTime),

@@ -1,7 +1,7 @@
 //! A journal's dialect: what its lines mean, as data (`devices/<model>/dialect.toml`).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
@@ -21,6 +21,9 @@ pub enum DialectError {
     /// It is no TOML of this form.
     #[error("{0}")]
     File(#[from] toml::de::Error),
+    /// No dialect of this name is part of the program.
+    #[error("no journal dialect `{0}`; built in is ncr")]
+    Unknown(String),
     /// A pattern is no regular expression.
     #[error("rule {rule}: {source}")]
     Pattern {
@@ -223,17 +226,25 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The NCR Advance NDC dialect that the gateway carries along, read once.
-    #[expect(clippy::missing_panics_doc, reason = "a test reads the dialect that is built in")]
-    pub fn built_in() -> Arc<Dialect> {
-        static BUILT_IN: LazyLock<Arc<Dialect>> =
-            LazyLock::new(|| Dialect::ncr().expect("the dialect that is built in can be read"));
-        Arc::clone(&BUILT_IN)
-    }
-
     /// Reads the NCR Advance NDC dialect that the gateway carries along.
     pub fn ncr() -> Result<Arc<Dialect>, DialectError> {
-        Dialect::parse(NCR).map(Arc::new)
+        // Compiled once: hundreds of terminals share it.
+        static COMPILED: OnceLock<Arc<Dialect>> = OnceLock::new();
+        match COMPILED.get() {
+            Some(compiled) => Ok(Arc::clone(compiled)),
+            None => {
+                let dialect = Arc::new(Dialect::parse(NCR)?);
+                Ok(Arc::clone(COMPILED.get_or_init(|| dialect)))
+            }
+        }
+    }
+
+    /// The dialect that a profile names; NCR where it names none.
+    pub fn named(name: Option<&str>) -> Result<Arc<Dialect>, DialectError> {
+        match name {
+            None | Some("ncr") => Dialect::ncr(),
+            Some(other) => Err(DialectError::Unknown(other.to_owned())),
+        }
     }
 
     /// Reads a dialect file.

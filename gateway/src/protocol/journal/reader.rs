@@ -144,9 +144,6 @@ impl Reader {
         }
         // A header directly above, or a session around it, dates a line that has no time of its own.
         let printed_at = self.printed_at(time.is_some() || rule.role == Role::Header);
-        if rule.said.is_some() && !self.attempt.in_session {
-            self.attempt.forget_status_lines();
-        }
         if let Some(name) = &rule.keep {
             self.kept.entry(name.clone()).or_default().extend(fields.clone());
         }
@@ -156,6 +153,10 @@ impl Reader {
         }
         self.attempt.clear(&rule.clears);
         let told = rule.happening.is_some_and(|happening| self.attempt.tell(happening, Teller::Words));
+        // Between sessions any new happening begins another attempt.
+        if rule.said.is_some() && !told && !self.attempt.in_session {
+            self.attempt.forget_status_lines();
+        }
         if rule.role == Role::SessionEnd {
             self.attempt.session_ends();
         }

@@ -1,10 +1,13 @@
 //! A status line: the device status of the NDC line, printed.
 
+use std::borrow::Cow;
+
 use regex::bytes::Captures;
 use serde_json::{Map, Value};
 
 use super::dialect::text;
 use crate::event::Device;
+use crate::mask;
 use crate::protocol::ndc::status::{self, DeviceStatus};
 
 /// A decoded status line.
@@ -23,6 +26,8 @@ pub(super) struct Decoded {
 pub(super) fn decode(captures: &Captures<'_>) -> Result<Decoded, String> {
     let dig = text(captures, "dig").unwrap_or_default();
     let own = text(captures, "status").unwrap_or_default();
+    // Counts and sensors are long runs of digits by right, nothing else is.
+    let own = if matches!(dig, "E" | "P" | "Y" | "d" | "e") { Cow::Borrowed(own) } else { mask::text(own) };
     let diagnostic = text(captures, "diagnostic");
     let supplies = text(captures, "supplies");
     let code = format!("{dig}{own}");
@@ -39,9 +44,9 @@ pub(super) fn decode(captures: &Captures<'_>) -> Result<Decoded, String> {
         put("device", Device::from_dig(byte).to_string().into());
     }
     match dig {
-        "P" => put("p_code", own.into()),
-        "B" => put("config_id", own.into()),
-        "R" => put("operator_menu_keys", own.into()),
+        "P" => put("p_code", (*own).into()),
+        "B" => put("config_id", (*own).into()),
+        "R" => put("operator_menu_keys", (*own).into()),
         _ => put("t_code", own.chars().take(1).collect::<String>().into()),
     };
     if let Some(notes) = &decoded.notes_dispensed {

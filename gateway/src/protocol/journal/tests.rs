@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::event::Event;
-use crate::normalize::{Context, journal::journal};
+use crate::normalize::{Context, journal};
 use crate::profile::Profile;
 
 fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
@@ -26,7 +26,7 @@ fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
 
 fn events_of(entries: &[Entry], profile: &Profile) -> Vec<Event> {
     let context = Context { profile, time_zone: &TimeZone::get("Europe/Berlin").expect("bundled") };
-    entries.iter().flat_map(|entry| journal(entry, &context)).collect()
+    entries.iter().flat_map(|entry| journal::events(entry, &context)).collect()
 }
 
 fn events(text: &str) -> Vec<Event> {
@@ -193,7 +193,10 @@ fn one_happening_is_one_event() {
         // The same operator key twice is two keys.
         ("     *7735*1*R*04\r     *7735*1*R*04\r", &["mode.supervisor_key:info", "mode.supervisor_key:info"]),
         ("     *    *1*D*1,M-2006000190,R-4\r", &["card.captured:major", "supply.overfill:major:capture_bin"]),
-        ("*7420*1*w*1, M-00, R-10011\rA/C\rCUSTOMER CANCEL\r*7677*1*w*0, M-02, R-100110021\r", &[]),
+        (
+            "*7420*1*w*1, M-00, R-10011\rA/C\rCUSTOMER CANCEL\r*7677*1*w*0, M-02, R-100110021\r",
+            &["supply.low:warning:supply_8"],
+        ),
     ] {
         assert_eq!(names(text), expected, "{text:?}");
     }

@@ -18,7 +18,7 @@ pub fn all(field: &str) -> Option<Vec<u8>> {
 
 /// Decimal numbers of `width` characters each, or nothing where the field is not made of them.
 pub fn numbers(field: &str, width: usize) -> Option<Vec<u32>> {
-    if field.is_empty() || field.len() % width != 0 || !field.bytes().all(|byte| byte.is_ascii_digit()) {
+    if field.is_empty() || !field.len().is_multiple_of(width) || !field.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     (0..field.len()).step_by(width).map(|at| field[at..at + width].parse().ok()).collect()

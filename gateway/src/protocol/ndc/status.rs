@@ -220,7 +220,7 @@ fn sensors(status: &mut DeviceStatus, rest: &str) {
             status.sensor_bits = Some(SENSORS.iter().copied().zip(bits).collect());
         }
         _ if data.is_empty() => {}
-        _ => status.status_data = Some(crate::mask::text(data).into_owned()),
+        _ => status.status_data = Some(data.to_owned()),
     }
 }
 
