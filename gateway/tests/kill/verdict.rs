@@ -1,6 +1,7 @@
 //! Whether everything is there, once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -118,15 +119,20 @@ pub(crate) fn judge(seen: &Seen, answered: &[Answered], appended: u64, gateway: 
     for text in effects(seen, answered) {
         fault(text);
     }
-    for terminal in ["atm-02", "atm-03"] {
-        if !seen
-            .events
-            .values()
-            .any(|event| event["terminal"] == terminal && event["kind"] == "mode.supervisor_entered")
-        {
-            fault(format!("{terminal} was never heard"));
+    for (terminal, kind) in [("atm-02", "txn.requested"), ("atm-03", "txn.started")] {
+        if !seen.events.values().any(|event| event["terminal"] == terminal && event["kind"] == kind) {
+            fault(format!("no {kind} of {terminal} was ever heard"));
         }
     }
+    let starts = seen.events.values().filter(|event| event["kind"] == "gateway.started").count();
+    let line = format!(
+        "{} events of {} answered lines, {} alerts, {} publishes that came again, {starts} starts of the gateway\n",
+        seen.events.len(),
+        answered.len(),
+        alerts(seen),
+        seen.again
+    );
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     let shown: Vec<&str> = faults.iter().take(10).map(String::as_str).collect();
     assert!(faults.is_empty(), "{} faults, the first:\n{}\n\n{}", faults.len(), shown.join("\n"), gateway.tail());
 }
