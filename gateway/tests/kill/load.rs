@@ -18,6 +18,10 @@ use crate::{Figures, STALLED};
 pub(crate) const CONNECTIONS: u64 = 8;
 /// Lines from one low cassette of a connection to the next.
 const CYCLE: u64 = 50;
+/// Lines that a connection sends at once, and how often: the whole lasts long enough for rules to come into force between
+/// kills, and lines are always under way.
+const BURST: u64 = 20;
+const BURST_EVERY: Duration = Duration::from_millis(200);
 /// Lines of the whole load for each jackpot.
 const LINES_PER_JACKPOT: u64 = 400;
 
@@ -133,7 +137,11 @@ impl Load {
         let drafted: Arc<Mutex<std::collections::HashMap<String, Draft>>> = Arc::default();
         let (known, answered, refused) = (Arc::clone(&drafted), Arc::clone(&self.answered), Arc::clone(&self.refused));
         self.tasks.push(tokio::spawn(async move {
-            for (after, draft) in drafts {
+            let mut bursts = tokio::time::interval(BURST_EVERY);
+            for (nth, (after, draft)) in (0_u64..).zip(drafts) {
+                if nth % BURST == 0 {
+                    bursts.tick().await;
+                }
                 let line = draft.line();
                 drafted.lock().unwrap().insert(line.id.clone(), draft);
                 if progress.wait_for(|count| *count >= after).await.is_err() || sender.send(line).await.is_err() {

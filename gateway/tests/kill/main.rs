@@ -99,7 +99,7 @@ async fn what_was_answered_arrives_once() {
     let (ndc, journal) = (ndc.await.unwrap(), journal.await.unwrap());
     assert!(ndc.sent > 0 && journal.sent > 0, "the NDC terminal or the journal never spoke: {ndc:?} {journal:?}");
 
-    let appended = verdict::settle(&mut gateway, &subscriber).await;
+    let appended = verdict::settle(&mut gateway, &subscriber, &answered).await;
     let seen = subscriber.stop();
     verdict::judge(&seen, &answered, appended, &gateway);
     gateway.stop().await;
