@@ -231,6 +231,7 @@ mod tests {
             link = [{ name = "ndc", protocol = "morse", listen = "nowhere" }]
             [[terminal]]
             profile = "json-lines"
+            link = [{ name = "a", protocol = "morse" }, { name = "b", protocol = "ndc", baud = "fast" }]
         "#;
         let found = paths(text);
         for path in
@@ -238,7 +239,9 @@ mod tests {
         {
             assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
         }
-        assert!(found.iter().any(|found| found.starts_with("terminal[1]")), "{found:?}");
+        for path in ["terminal[1].name", "terminal[1].link[0].protocol", "terminal[1].link[1].baud"] {
+            assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
+        }
     }
 
     #[test]

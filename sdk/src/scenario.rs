@@ -23,6 +23,7 @@ use toml::{Table, Value};
 use crate::{Action, Effect, Rule, Severity, TestEvent, TestHost, component, device, kind};
 
 /// Runs every scenario of a plugin's folder on the rule, and holds its `plugin.toml` against the rule.
+/// Tests run in the folder of their package, so a rule's own test names it `.`.
 ///
 /// # Errors
 /// With one sentence about the first thing that is not as it should be.

@@ -43,6 +43,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
         Err(error) => return Err(Faults(vec![Fault { path: String::new(), reason: error.to_string() }])),
     };
     let mut faults = Vec::new();
+    let mut removed = Removed::default();
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
             Ok(read) if faults.is_empty() => return Ok(read),
@@ -52,21 +53,26 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
         let mut segments: Vec<Segment> = error.path().iter().cloned().collect();
         let reason = error.inner().to_string().lines().next().unwrap_or_default().to_owned();
         // What is missing or unknown is reported at the table that should or should not have it.
-        let key =
-            quoted(&reason).filter(|_| reason.starts_with("missing field") || reason.starts_with("unknown field"));
         let missing = reason.starts_with("missing field");
+        let key = quoted(&reason).filter(|_| missing || reason.starts_with("unknown field"));
         if let Some(key) = key
             && !matches!(segments.last(), Some(Segment::Map { key: last }) if *last == key)
         {
             segments.push(Segment::Map { key });
         }
-        let path = shown(&segments);
+        let path = removed.shown(&segments);
         let again = faults.iter().any(|fault: &Fault| fault.path == path);
         if !again {
             faults.push(Fault { path, reason });
         }
-        let mended = if missing { put(&mut value, &segments) } else { take(&mut value, &segments) };
-        if again || !mended || faults.len() >= MAX_FAULTS {
+        // A required key whose value is wrong is missing once it is taken out: then its whole table is taken out.
+        let mended = match (missing, again) {
+            (true, true) => segments.pop().is_some() && removed.take(&mut value, &segments),
+            (true, false) => put(&mut value, &segments),
+            (false, true) => false,
+            (false, false) => removed.take(&mut value, &segments),
+        };
+        if !mended || faults.len() >= MAX_FAULTS {
             return Err(Faults(faults));
         }
     }
@@ -77,21 +83,49 @@ fn quoted(text: &str) -> Option<String> {
     text.split('`').nth(1).map(str::to_owned)
 }
 
-fn shown(segments: &[Segment]) -> String {
-    let mut path = String::new();
-    for segment in segments {
-        match segment {
-            Segment::Seq { index } => path.push_str(&format!("[{index}]")),
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                if !path.is_empty() {
-                    path.push('.');
+/// What was taken out of arrays: the others' places are shown as they stand in the text.
+#[derive(Default)]
+struct Removed(Vec<(String, usize)>);
+
+impl Removed {
+    fn shown(&self, segments: &[Segment]) -> String {
+        let mut path = String::new();
+        for segment in segments {
+            match segment {
+                Segment::Seq { index } => path.push_str(&format!("[{}]", self.original(&path, *index))),
+                Segment::Map { key } | Segment::Enum { variant: key } => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(key);
                 }
-                path.push_str(key);
+                Segment::Unknown => {}
             }
-            Segment::Unknown => {}
+        }
+        path
+    }
+
+    /// The place in the text of what is now at this place of the array.
+    fn original(&self, array: &str, index: usize) -> usize {
+        let mut gone: Vec<usize> = self.0.iter().filter(|(path, _)| path == array).map(|(_, index)| *index).collect();
+        gone.sort_unstable();
+        gone.into_iter().fold(index, |index, gone| if gone <= index { index + 1 } else { index })
+    }
+
+    /// Takes a faulty key or element out; whether it was there.
+    fn take(&mut self, value: &mut Value, segments: &[Segment]) -> bool {
+        let array = segments.split_last().map(|(_, front)| self.shown(front)).unwrap_or_default();
+        match parent(value, segments) {
+            Some((Value::Table(table), Segment::Map { key })) => table.remove(&key).is_some(),
+            Some((Value::Array(elements), Segment::Seq { index })) if index < elements.len() => {
+                elements.remove(index);
+                let original = self.original(&array, index);
+                self.0.push((array, original));
+                true
+            }
+            _ => false,
         }
     }
-    path
 }
 
 fn parent<'a>(value: &'a mut Value, segments: &[Segment]) -> Option<(&'a mut Value, Segment)> {
@@ -105,18 +139,6 @@ fn parent<'a>(value: &'a mut Value, segments: &[Segment]) -> Option<(&'a mut Val
         };
     }
     Some((at, last.clone()))
-}
-
-/// Takes a faulty key or element out; whether it was there.
-fn take(value: &mut Value, segments: &[Segment]) -> bool {
-    match parent(value, segments) {
-        Some((Value::Table(table), Segment::Map { key })) => table.remove(&key).is_some(),
-        Some((Value::Array(array), Segment::Seq { index })) if index < array.len() => {
-            array.remove(index);
-            true
-        }
-        _ => false,
-    }
 }
 
 /// Puts something in the place of a missing key, so that the rest can be read; it is never used.

@@ -39,6 +39,6 @@ mod tests {
 
     #[test]
     fn scenarios_hold() {
-        vestibule_sdk::scenario::run_folder::<CashLow>(env!("CARGO_MANIFEST_DIR")).unwrap();
+        vestibule_sdk::scenario::run_folder::<CashLow>(".").unwrap();
     }
 }

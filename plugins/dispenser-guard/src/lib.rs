@@ -53,6 +53,6 @@ mod tests {
 
     #[test]
     fn scenarios_hold() {
-        vestibule_sdk::scenario::run_folder::<DispenserGuard>(env!("CARGO_MANIFEST_DIR")).unwrap();
+        vestibule_sdk::scenario::run_folder::<DispenserGuard>(".").unwrap();
     }
 }
