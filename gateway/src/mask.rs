@@ -56,13 +56,14 @@ pub fn text(text: &str) -> Cow<'_, str> {
 
 /// Bytes as printable text for a `protocol.error`: control bytes named, at most `limit` bytes, digits that could be card
 /// data hidden. Runs shorter than a card number are hidden too, from seven digits on: nobody knows what they are.
+/// `:;<=>?` count as digits: NDC writes a PIN block with them for A to F.
 pub fn bytes(bytes: &[u8], limit: usize) -> String {
     let mut out = String::new();
     let mut run = 0_usize;
     for &byte in bytes.iter().take(limit) {
-        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+        run = if matches!(byte, b'0'..=b'?') { run + 1 } else { 0 };
         match byte {
-            b'0'..=b'9' if run > SHOWN_FRONT => out.push('*'),
+            b'0'..=b'?' if run > SHOWN_FRONT => out.push('*'),
             0x20..=0x7e => out.push(char::from(byte)),
             0x1c => out.push_str("<FS>"),
             0x1d => out.push_str("<GS>"),
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn unknown_bytes_show_no_card_number() {
-        assert_eq!(bytes(b"11\x1c;4123456789011234=29\x00", 64), "11<FS>;412345**********=29<00>");
+        assert_eq!(bytes(b"11\x1c;4123456789011234=29\x00", 64), "11<FS>;41234**************<00>");
+        assert_eq!(bytes(b">55523;?>>2:398?", 64), ">55523**********");
         assert_eq!(bytes(b"abcdef", 3), "abc… (6 bytes)");
     }
 }

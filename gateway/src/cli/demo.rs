@@ -89,11 +89,12 @@ impl Demo {
                 () = time => {}
                 () = shutdown => {}
             }
-            stop.cancel();
-            actors.wait().await;
             forwarded(&log).await;
         };
+        // The terminals play on while the gateway stops: in a branch they do, too.
         let end = gateway.run(until).await;
+        stop.cancel();
+        actors.wait().await;
         ended.send_replace(true);
         let shown = showing.await.map_err(|error| Exit::software(format!("the screen failed: {error}")))??;
         let summary = Summary::new(&log, &metrics, first, shown)?;

@@ -57,6 +57,8 @@ pub(super) enum Answer {
     Refused(String),
     /// The terminal may not speak here: say so, and hang up.
     Unwelcome(String),
+    /// The log takes nothing any more: hang up without an answer, so that the source sends it again.
+    Stopped,
 }
 
 impl Intake {
@@ -240,7 +242,7 @@ impl Intake {
         }
         match self.shared.log.enqueue(Submission { events, plugin: None }) {
             Ok(answer) => Answer::Pending(answer),
-            Err(error) => Answer::Unwelcome(error.to_string()),
+            Err(_) => Answer::Stopped,
         }
     }
 

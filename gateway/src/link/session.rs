@@ -135,6 +135,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for answer in answers {
             match committed(answer).await {
                 Ok(seq) => text.push_str(&format!("{{\"seq\":{seq}}}\n")),
+                // Whether the event is kept is not known: the source must send it again, and so gets no answer.
+                Err((_, Some(End::Log))) => {
+                    end = Err(End::Log);
+                    break;
+                }
                 Err((reason, fatal)) => {
                     text.push_str(&serde_json::json!({ "error": reason }).to_string());
                     text.push('\n');
@@ -145,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         }
-        if self.intake.protocol == Protocol::Jsonl && !matches!(end, Err(End::Log)) && !text.is_empty() {
+        if self.intake.protocol == Protocol::Jsonl && !text.is_empty() {
             timeout(WRITE_TIMEOUT, self.stream.write_all(text.as_bytes()))
                 .await
                 .map_err(|_| End::Idle(WRITE_TIMEOUT))??;
@@ -188,6 +193,7 @@ async fn committed(answer: Answer) -> Result<u64, (String, Option<End>)> {
     match answer {
         Answer::Refused(reason) => Err((reason, None)),
         Answer::Unwelcome(reason) => Err((reason.clone(), Some(End::Unwelcome(reason)))),
+        Answer::Stopped => Err((String::new(), Some(End::Log))),
         Answer::Pending(receiver) => match timeout(COMMIT_TIMEOUT, receiver).await {
             Ok(Ok(Ok(receipt))) => Ok(receipt.seqs.first().copied().unwrap_or(0)),
             Ok(Ok(Err(LogError::Refused(reason)))) => Err((reason, None)),

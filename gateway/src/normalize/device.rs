@@ -52,11 +52,24 @@ pub fn good(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
             events.push(supply_good(profile, status.device, profile.supply(status.device, index)));
         }
     }
+    if let Some(bits) = &status.sensor_bits {
+        for (_, kind) in SENSORS.iter().filter(|(name, _)| bits.get(name) == Some(&false)) {
+            events.push(about(status, profile, *kind, "over").severity(Severity::Info));
+        }
+    }
     for event in &mut events {
         event.state = Some(State::Cleared);
     }
     events
 }
+
+/// Sensors of a full image, and the kind that says one is at rest: where it has none of its own, the kind that raised it.
+const SENSORS: [(&str, Kind); 4] = [
+    ("vibration_heat", Kind::SecurityVibration),
+    ("door", Kind::SecurityDoorClosed),
+    ("silent_signal", Kind::SecuritySilentAlarm),
+    ("electronics_enclosure", Kind::SecurityEnclosureOpen),
+];
 
 /// The event that one supply digit means: 2 low, 3 out, 4 overfill; the others say nothing.
 pub fn supply(profile: &Profile, device: Device, component: Component, digit: u8) -> Option<Event> {
@@ -279,5 +292,19 @@ mod tests {
         let status = parse("E000000000", Some("00000"), None, Some("01210")).expect("a status");
         let cleared: Vec<String> = good(&status, &profile).iter().map(Event::to_string).collect();
         assert_eq!(cleared, ["device.recovered:info", "supply.ok:info:cassette_1", "supply.ok:info:cassette_3"]);
+    }
+
+    #[test]
+    fn sensors_at_rest_clear_what_they_raised() {
+        let profile = Profile::builtin("ncr-selfserv-ndc").expect("built in");
+        let status = parse("P1010000000000000000", None, None, None).expect("a status");
+        let cleared = good(&status, &profile);
+        assert!(cleared.iter().all(|event| event.state == Some(State::Cleared)));
+        let cleared: Vec<String> = cleared.iter().map(Event::to_string).collect();
+        assert_eq!(
+            cleared,
+            ["security.door_closed:info", "security.silent_alarm:info", "security.enclosure_open:info"],
+            "the vibration sensor is not at rest"
+        );
     }
 }
