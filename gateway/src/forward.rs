@@ -60,6 +60,9 @@ pub struct Config {
     pub connect_timeout_s: u16,
     /// Most bytes of one MQTT packet; the broker's own maximum may lower it. A larger event is set aside. Default 524288.
     pub max_packet_bytes: u32,
+    /// Whether messages carry their content type as an MQTT 5 property. Switch it off for a broker that cannot hand such
+    /// messages on to MQTT 3.1.1 subscribers, as rumqttd 0.20 cannot. Default true.
+    pub content_type: bool,
 }
 
 impl Default for Config {
@@ -76,6 +79,7 @@ impl Default for Config {
             ack_timeout_s: 10,
             connect_timeout_s: 20,
             max_packet_bytes: 512 * 1024,
+            content_type: true,
         }
     }
 }

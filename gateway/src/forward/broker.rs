@@ -42,9 +42,9 @@ pub(super) fn packet_ids(window: u16) -> u16 {
     window.max(1).saturating_mul(4)
 }
 
-/// The retained last will.
-pub(super) fn will(topic: &str, payload: String) -> LastWill {
-    let properties = LastWillProperties {
+/// The retained last will; with a content type where `described`.
+pub(super) fn will(topic: &str, payload: String, described: bool) -> LastWill {
+    let properties = described.then(|| LastWillProperties {
         delay_interval: None,
         payload_format_indicator: Some(1),
         message_expiry_interval: None,
@@ -52,12 +52,15 @@ pub(super) fn will(topic: &str, payload: String) -> LastWill {
         response_topic: None,
         correlation_data: None,
         user_properties: Vec::new(),
-    };
-    LastWill::new(topic, payload, QoS::AtLeastOnce, true, Some(properties))
+    });
+    LastWill::new(topic, payload, QoS::AtLeastOnce, true, properties)
 }
 
-/// Properties of a message with this content type; the payload is UTF-8.
-pub(super) fn properties(content_type: &str) -> PublishProperties {
+/// Properties of a message with this content type, the payload being UTF-8; none where it is not `described`.
+pub(super) fn properties(content_type: &str, described: bool) -> PublishProperties {
+    if !described {
+        return PublishProperties::default();
+    }
     PublishProperties {
         payload_format_indicator: Some(1),
         content_type: Some(content_type.to_owned()),
@@ -197,7 +200,7 @@ mod tests {
     fn settings_out_of_range_never_panic() {
         let config =
             Config { keep_alive_s: 0, connect_timeout_s: 0, window: 0, host: "::1".to_owned(), ..Config::default() };
-        let options = options(&config, "id", None, will("a", String::new()));
+        let options = options(&config, "id", None, will("a", String::new(), true));
         assert_eq!(options.broker_address(), ("[::1]".to_owned(), 1883));
         assert_eq!(options.keep_alive(), Duration::from_secs(5));
         assert!(options.clean_start());

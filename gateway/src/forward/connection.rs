@@ -281,7 +281,7 @@ impl Session {
             return Ok(());
         }
         connection.window.queue(Message::Event(stored.seq), now);
-        let properties = broker::properties(payload::CONTENT_TYPE);
+        let properties = broker::properties(payload::CONTENT_TYPE, self.config.content_type);
         connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, false, payload, properties)?;
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Session {
     pub(super) fn publish_health(&self, connection: &mut Connection, status: Status) -> Result<(), Lost> {
         let payload = health::payload(status, connection.number, &self.identity, self.log.id_prefix());
         connection.window.queue(Message::Health, Instant::now());
-        let properties = broker::properties(health::CONTENT_TYPE);
+        let properties = broker::properties(health::CONTENT_TYPE, self.config.content_type);
         let topic = self.topics.health();
         connection.client.try_publish_with_properties(
             topic,

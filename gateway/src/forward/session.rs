@@ -133,7 +133,7 @@ impl Session {
         let password = self.password().await?;
         let client_id = self.client_id();
         let will = health::payload(Status::Offline, number, &self.identity, self.log.id_prefix());
-        let will = broker::will(self.topics.health(), will);
+        let will = broker::will(self.topics.health(), will, self.config.content_type);
         let options = broker::options(&self.config, &client_id, password, will);
         // One place more than messages can be in flight, for the disconnect.
         let (client, eventloop) = AsyncClient::new(options, usize::from(self.config.window) + 2);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod dashboards;
+mod demo;
 mod fake_broker;
 mod forward;
 mod gateway;

@@ -39,6 +39,8 @@ impl Cast {
             [forward]
             host = "{}"
             port = {}
+            # The embedded broker cannot hand properties on to the 3.1.1 clients that people bring.
+            content_type = false
             [[terminal]]
             name = "atm-01-lobby"
             profile = "ncr-selfserv-ndc"
