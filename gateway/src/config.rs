@@ -136,7 +136,7 @@ impl Config {
             if TimeZone::get(&terminal.time_zone).is_err() {
                 add(path("time_zone"), format!("`{}` is no IANA time zone", terminal.time_zone));
             }
-            let profile = self.profile(&terminal.profile);
+            let profile = self.profile(&terminal.profile).map(Arc::new);
             if let Err(error) = &profile {
                 add(path("profile"), error.to_string());
             }
@@ -149,8 +149,19 @@ impl Config {
                 for (key, reason) in link.faults() {
                     add(path(key), reason);
                 }
-                if let Some(Err(error)) = profile.as_ref().ok().map(|profile| Decoder::new(link.protocol, profile)) {
-                    add(path("protocol"), error.to_string());
+                if let Ok(profile) = &profile {
+                    match self.link_profile(link, profile) {
+                        Err(error) => add(path("profile"), error.to_string()),
+                        Ok(profile) if profile.protocol != link.protocol => {
+                            let (says, speaks) = (profile.protocol.name(), link.protocol.name());
+                            add(path("profile"), format!("`{}` is of protocol {says}, not {speaks}", profile.name));
+                        }
+                        Ok(profile) => {
+                            if let Err(error) = Decoder::new(link.protocol, &profile) {
+                                add(path("protocol"), error.to_string());
+                            }
+                        }
+                    }
                 }
                 if let Some(listen) = link.listen.filter(|listen| listen.port() != 0 && !ports.insert(*listen)) {
                     add(path("listen"), format!("{listen} is taken already"));
@@ -162,7 +173,7 @@ impl Config {
             for (key, reason) in listener.faults() {
                 add(path(key), reason);
             }
-            if let Err(error) = self.profile(&listener.profile) {
+            if let Err(error) = self.listener_profile(listener) {
                 add(path("profile"), error.to_string());
             }
             if listener.listen.port() != 0 && !ports.insert(listener.listen) {
@@ -176,11 +187,36 @@ impl Config {
         Profile::find(name, self.gateway.devices.as_deref())
     }
 
+    /// The profile that a link is decoded by: its own, else the terminal's where that is of the link's protocol, else
+    /// the usual one of the protocol.
+    fn link_profile(&self, link: &link::Config, terminal: &Arc<Profile>) -> Result<Arc<Profile>, ProfileError> {
+        match &link.profile {
+            Some(name) => self.profile(name).map(Arc::new),
+            None if terminal.protocol == link.protocol => Ok(Arc::clone(terminal)),
+            None => Profile::builtin(link.protocol.usual_profile()).map(Arc::new),
+        }
+    }
+
+    fn listener_profile(&self, listener: &link::ListenerConfig) -> Result<Arc<Profile>, ProfileError> {
+        let name = listener.profile.as_deref().unwrap_or_else(|| listener.protocol.usual_profile());
+        self.profile(name).map(Arc::new)
+    }
+
     /// The shared listeners, each with the profile of terminals that nobody configured.
     pub fn listeners(&self) -> Vec<(link::ListenerConfig, Arc<Profile>)> {
-        let ready =
-            |config: &link::ListenerConfig| Some((config.clone(), Arc::new(self.profile(&config.profile).ok()?)));
+        let ready = |config: &link::ListenerConfig| Some((config.clone(), self.listener_profile(config).ok()?));
         self.listener.iter().filter_map(ready).collect()
+    }
+
+    /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
+    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+        let ready = |terminal: &terminals::Config| {
+            let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
+            let links =
+                terminal.link.iter().filter_map(|link| Some((link.clone(), self.link_profile(link, &profile).ok()?)));
+            Some((terminal.name.clone(), links.collect()))
+        };
+        self.terminal.iter().filter_map(ready).collect()
     }
 
     /// The terminals, ready for use. Call it on a configuration that was checked.

@@ -78,7 +78,7 @@ impl Gateway {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let stop = CancellationToken::new();
 
-        let (terminals, listeners) = (config.terminals(), config.listeners());
+        let (terminals, links, listeners) = (config.terminals(), config.links(), config.listeners());
         let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
         let inventory = Arc::new(Inventory::new(terminals));
 
@@ -104,10 +104,8 @@ impl Gateway {
             inventory: Arc::clone(&inventory),
             stop: stop.clone(),
         };
-        let with_links = config.terminal.into_iter().filter_map(|terminal| {
-            let found = inventory.named(&terminal.name)?;
-            Some((Arc::clone(found), terminal.link))
-        });
+        let with_links =
+            links.into_iter().filter_map(|(name, links)| Some((Arc::clone(inventory.named(&name)?), links)));
         let links = Links::start(&shared, with_links, listeners);
 
         Ok(Gateway { http, log, metrics, links, rules, forwarder, api, stop })

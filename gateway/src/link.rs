@@ -47,13 +47,13 @@ impl Links {
     /// Starts the links of each terminal, and the listeners that terminals share.
     pub fn start(
         shared: &Shared,
-        terminals: impl IntoIterator<Item = (Arc<Terminal>, Vec<Config>)>,
+        terminals: impl IntoIterator<Item = (Arc<Terminal>, Vec<(Config, Arc<Profile>)>)>,
         listeners: Vec<(ListenerConfig, Arc<Profile>)>,
     ) -> Links {
         let tasks = TaskTracker::new();
         for (terminal, links) in terminals {
-            for config in links {
-                let intake = Intake::of_terminal(shared, Arc::clone(&terminal), &config);
+            for (config, profile) in links {
+                let intake = Intake::of_terminal(shared, Arc::clone(&terminal), &config, profile);
                 match (config.listen, config.serial.clone()) {
                     (Some(address), _) => tasks.spawn(tcp::listen(address, intake)),
                     (None, Some(path)) => tasks.spawn(serial::run(path, config.line(), intake)),

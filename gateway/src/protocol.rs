@@ -4,6 +4,7 @@
 //! and cutting the bytes differently never changes what comes out. A frame that nobody understands is a [`Fault`],
 //! which becomes an event; it is never an error that stops a link.
 
+mod answer;
 mod decoder;
 pub mod framing;
 pub mod journal;
@@ -12,6 +13,7 @@ pub mod ndc;
 
 use serde::{Deserialize, Serialize};
 
+pub use answer::Outcome;
 pub use decoder::{Decoder, Stream};
 
 /// A wire protocol.
@@ -20,8 +22,8 @@ pub use decoder::{Decoder, Stream};
 pub enum Protocol {
     /// NDC, NDC+ and Advance NDC.
     Ndc,
-    /// The journal that NCR terminals print.
-    JournalNcr,
+    /// The journal that a terminal prints; the words are its model's dialect.
+    Journal,
     /// One JSON object a line.
     Jsonl,
 }
@@ -31,7 +33,7 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Ndc => "ndc",
-            Protocol::JournalNcr => "journal-ncr",
+            Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
         }
     }
@@ -40,7 +42,7 @@ impl Protocol {
     pub fn usual_profile(self) -> &'static str {
         match self {
             Protocol::Ndc => "ncr-selfserv-ndc",
-            Protocol::JournalNcr => "ncr-journal",
+            Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
         }
     }
@@ -63,7 +65,7 @@ impl Message {
     pub fn protocol(&self) -> Protocol {
         match self {
             Message::Ndc(_) => Protocol::Ndc,
-            Message::Journal(_) => Protocol::JournalNcr,
+            Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
         }
     }

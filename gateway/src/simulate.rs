@@ -160,7 +160,7 @@ mod tests {
         let mut voice = journal::Voice::new(1);
         let now = Timestamp::now().to_zoned(TimeZone::UTC);
         let said: Vec<u8> = acts().flat_map(|act| voice.say(act, &now)).flatten().collect();
-        let events = heard(Protocol::JournalNcr, "ncr-journal", &said);
+        let events = heard(Protocol::Journal, "ncr-journal", &said);
         for expected in [
             "txn.started:info",
             "card.inserted:info",

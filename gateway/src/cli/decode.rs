@@ -97,7 +97,7 @@ fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Code> {
     };
     let profile = match named.transpose() {
         Ok(None) if args.input != Input::Sample => {
-            complain("--protocol ndc, journal-ncr or jsonl is needed: only samples name their own");
+            complain("--protocol or --profile is needed: only samples name their own");
             return Ok(Code::Usage);
         }
         Ok(profile) => profile,

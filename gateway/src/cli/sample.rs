@@ -25,7 +25,7 @@ impl Sample {
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
-            "ej_text" => Ok(Protocol::JournalNcr),
+            "ej_text" => Ok(Protocol::Journal),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
     }

@@ -15,6 +15,9 @@ pub struct Config {
     pub name: String,
     /// What is spoken on it.
     pub protocol: Protocol,
+    /// The device profile it is decoded by, where that is not the terminal's: a folder's name under `devices/`.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Address and port to listen on.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
@@ -54,9 +57,10 @@ pub struct ListenerConfig {
     /// What becomes of a terminal that nobody configured.
     #[serde(default)]
     pub unknown: Unknown,
-    /// The device profile of such a terminal where it is accepted.
-    #[serde(default = "profile")]
-    pub profile: String,
+    /// The device profile it is decoded by, and of such a terminal where it is accepted; the protocol's usual one where
+    /// absent.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Most connections at once.
     #[serde(default = "max_connections")]
     pub max_connections: usize,
@@ -160,8 +164,4 @@ fn max_frame_bytes() -> usize {
 
 fn max_connections() -> usize {
     4096
-}
-
-fn profile() -> String {
-    "json-lines".to_owned()
 }

@@ -15,7 +15,6 @@ use crate::event::{Event, Kind};
 use crate::log::{LogError, NewEvent, Receipt, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::framing::Framing;
 use crate::protocol::journal::DialectError;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
@@ -32,7 +31,7 @@ enum Speakers {
     /// One terminal, whatever it calls itself.
     One(Arc<Terminal>),
     /// Whoever says who it is.
-    Any { unknown: Unknown, profile: Arc<Profile> },
+    Any { unknown: Unknown },
 }
 
 /// What a link's sessions share.
@@ -42,6 +41,8 @@ pub(super) struct Intake {
     pub(super) protocol: Protocol,
     pub(super) idle: Option<Duration>,
     max_frame_bytes: usize,
+    /// What the stream is decoded by.
+    profile: Arc<Profile>,
     speakers: Speakers,
     connections: Arc<Semaphore>,
     /// Sessions of each terminal that are open now.
@@ -62,13 +63,19 @@ pub(super) enum Answer {
 }
 
 impl Intake {
-    pub(super) fn of_terminal(shared: &Shared, terminal: Arc<Terminal>, config: &Config) -> Arc<Intake> {
+    pub(super) fn of_terminal(
+        shared: &Shared,
+        terminal: Arc<Terminal>,
+        config: &Config,
+        profile: Arc<Profile>,
+    ) -> Arc<Intake> {
         Arc::new(Intake {
             shared: shared.clone(),
             name: config.name.clone(),
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
             max_frame_bytes: config.max_frame_bytes,
+            profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
             up: Mutex::default(),
@@ -83,7 +90,8 @@ impl Intake {
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
             max_frame_bytes: config.max_frame_bytes,
-            speakers: Speakers::Any { unknown: config.unknown, profile },
+            profile,
+            speakers: Speakers::Any { unknown: config.unknown },
             connections: Arc::new(Semaphore::new(config.max_connections)),
             up: Mutex::default(),
             reported: Mutex::default(),
@@ -92,16 +100,8 @@ impl Intake {
 
     /// The decoder of a conversation that begins.
     pub(super) fn stream(&self) -> Result<Stream, DialectError> {
-        let profile = match &self.speakers {
-            Speakers::One(terminal) => &terminal.profile,
-            Speakers::Any { profile, .. } => profile,
-        };
-        let max = self.max_frame_bytes;
-        let framing = match self.protocol {
-            Protocol::Ndc => Framing::Length { inclusive: false, max },
-            Protocol::JournalNcr | Protocol::Jsonl => Framing::Line { max },
-        };
-        Ok(Stream::new(framing, Decoder::new(self.protocol, profile)?))
+        let framing = self.profile.framing.with_max(self.max_frame_bytes);
+        Ok(Stream::new(framing, Decoder::new(self.protocol, &self.profile)?))
     }
 
     /// The labels of this link's metrics.
@@ -131,9 +131,9 @@ impl Intake {
 
     /// The terminal that calls itself so, or why it may not speak here.
     pub(super) fn identify(&self, name: &str) -> Result<Arc<Terminal>, String> {
-        let (unknown, profile) = match &self.speakers {
+        let unknown = match &self.speakers {
             Speakers::One(terminal) => return Ok(Arc::clone(terminal)),
-            Speakers::Any { unknown, profile } => (*unknown, profile),
+            Speakers::Any { unknown } => *unknown,
         };
         if let Some(terminal) = self.shared.inventory.calling_itself(name) {
             return Ok(Arc::clone(terminal));
@@ -144,7 +144,7 @@ impl Intake {
             Unknown::Refuse => Err(format!("terminal `{shown}` is not configured here")),
             Unknown::Accept => Ok(Arc::new(Terminal {
                 name: format!("unknown-{shown}"),
-                profile: Arc::clone(profile),
+                profile: Arc::clone(&self.profile),
                 time_zone: TimeZone::UTC,
                 luno: None,
                 reports_requests: false,

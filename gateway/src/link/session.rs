@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::intake::{Answer, Intake};
 use crate::log::LogError;
-use crate::protocol::{Fault, Message, Protocol, Stream};
+use crate::protocol::{Fault, Message, Outcome, Stream};
 use crate::terminals::Terminal;
 
 /// Bytes read at once. Together with the decoder's frame it is what a connection costs.
@@ -119,43 +119,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Has everything decoded so far committed, and answered in order.
     async fn deal(&mut self) -> Result<(), End> {
-        let mut answers = Vec::with_capacity(self.decoded.len());
-        for decoded in std::mem::take(&mut self.decoded) {
-            match &decoded {
-                Ok(message) => answers.extend(self.hear(message)?),
+        let decoded = std::mem::take(&mut self.decoded);
+        let mut answers = Vec::with_capacity(decoded.len());
+        for heard in decoded {
+            let answer = match &heard {
+                Ok(message) => self.hear(message)?,
                 Err(fault) => {
                     let labels = self.intake.labels();
                     self.intake.shared.metrics.link_faults.with_label_values(&labels).inc();
-                    answers.push(self.intake.take_fault(self.terminal.as_deref(), fault));
+                    Some(self.intake.take_fault(self.terminal.as_deref(), fault))
                 }
-            }
+            };
+            answers.extend(answer.map(|answer| (heard, answer)));
         }
-        let mut text = String::new();
+        let mut said = Vec::new();
         let mut end = Ok(());
-        for answer in answers {
-            match committed(answer).await {
-                Ok(seq) => text.push_str(&format!("{{\"seq\":{seq}}}\n")),
-                // Whether the event is kept is not known: the source must send it again, and so gets no answer.
-                Err((_, Some(End::Log))) => {
-                    end = Err(End::Log);
-                    break;
-                }
-                Err((reason, fatal)) => {
-                    text.push_str(&serde_json::json!({ "error": reason }).to_string());
-                    text.push('\n');
-                    if let Some(fatal) = fatal {
-                        end = Err(fatal);
-                        break;
-                    }
-                }
+        for (heard, answer) in answers {
+            let outcome = committed(answer).await;
+            // Whether the event is kept is not known: the source must send it again, and so gets no answer.
+            if let Err((_, Some(End::Log))) = outcome {
+                end = Err(End::Log);
+                break;
+            }
+            let told = match &outcome {
+                Ok(seq) => Outcome::Committed(*seq),
+                Err((reason, _)) => Outcome::Refused(reason),
+            };
+            said.extend(self.intake.protocol.answer(&heard, told).unwrap_or_default());
+            if let Err((_, Some(fatal))) = outcome {
+                end = Err(fatal);
+                break;
             }
         }
-        if self.intake.protocol == Protocol::Jsonl && !text.is_empty() {
-            timeout(WRITE_TIMEOUT, self.stream.write_all(text.as_bytes()))
-                .await
-                .map_err(|_| End::Idle(WRITE_TIMEOUT))??;
+        if !said.is_empty() {
+            self.say(&said).await?;
         }
         end
+    }
+
+    async fn say(&mut self, bytes: &[u8]) -> Result<(), End> {
+        timeout(WRITE_TIMEOUT, self.stream.write_all(bytes)).await.map_err(|_| End::Idle(WRITE_TIMEOUT))??;
+        Ok(())
     }
 
     /// Hands one message on; `None` where it asks for no answer.

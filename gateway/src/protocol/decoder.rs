@@ -24,7 +24,7 @@ impl Decoder {
     pub fn new(protocol: Protocol, profile: &Profile) -> Result<Decoder, DialectError> {
         match protocol {
             Protocol::Ndc => Ok(Decoder::Ndc(profile.ndc)),
-            Protocol::JournalNcr => {
+            Protocol::Journal => {
                 let dialect = Dialect::named(profile.dialect.as_deref())?;
                 Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
             }

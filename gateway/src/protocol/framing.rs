@@ -64,6 +64,17 @@ impl Framing {
     }
 }
 
+impl Framing {
+    /// The same with another largest frame.
+    #[must_use]
+    pub fn with_max(mut self, limit: usize) -> Framing {
+        match &mut self {
+            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => *max = limit,
+        }
+        self
+    }
+}
+
 /// Cuts one byte stream into frames.
 #[derive(Debug)]
 pub struct Framer {

@@ -31,7 +31,7 @@ fn the_demo_is_heard_by_a_subscriber_and_adds_up() {
     assert_eq!(heard, 20, "twenty messages were heard live");
 
     assert_eq!(summary["invariant_holds"], true, "{summary}");
-    for protocol in ["ndc", "journal-ncr", "jsonl"] {
+    for protocol in ["ndc", "journal", "jsonl"] {
         assert!(summary["by_protocol"][protocol].as_u64() > Some(5), "{protocol}: {summary}");
     }
     for rule in ["cash-low", "dispenser-guard"] {

@@ -135,7 +135,7 @@ profile = "ncr-journal"
 time_zone = "Europe/Berlin"
 [[terminal.link]]
 name = "journal"
-protocol = "journal-ncr"
+protocol = "journal"
 serial = "{serial}"
 baud = 9600
 

@@ -54,7 +54,7 @@ impl Cast {
             [[terminal]]
             name = "atm-03-back-office"
             profile = "ncr-journal"
-            link = [{{ name = "journal", protocol = "journal-ncr", serial = "{}" }}]
+            link = [{{ name = "journal", protocol = "journal", serial = "{}" }}]
             [[terminal]]
             name = "atm-04-kiosk"
             profile = "json-lines"
