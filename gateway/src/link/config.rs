@@ -122,8 +122,8 @@ impl Config {
         if !(1..=2).contains(&self.stop_bits) {
             faults.push(("stop_bits", format!("{} is not 1 or 2", self.stop_bits)));
         }
-        if self.baud == 0 {
-            faults.push(("baud", "must not be 0".to_owned()));
+        if !(50..=4_000_000).contains(&self.baud) {
+            faults.push(("baud", format!("{} is no speed of a serial port", self.baud)));
         }
         faults.extend(frame_fault(self.max_frame_bytes));
         faults
@@ -133,7 +133,11 @@ impl Config {
 impl ListenerConfig {
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        frame_fault(self.max_frame_bytes).into_iter().collect()
+        let mut faults: Vec<_> = frame_fault(self.max_frame_bytes).into_iter().collect();
+        if self.max_connections == 0 {
+            faults.push(("max_connections", "must not be 0".to_owned()));
+        }
+        faults
     }
 }
 
