@@ -1,5 +1,6 @@
 //! EMV data in group fields: kept, but for the tags that are card data.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Tags never kept: track 1 and 2, PAN, cardholder name, expiry date, discretionary data of the tracks.
@@ -18,15 +19,36 @@ pub(super) fn without_card_data(group: &str) -> String {
         }
         if let Some(kept) = bytes(tags).filter(|bytes| !bytes.is_empty()).and_then(|bytes| without_tags(&bytes, DEPTH))
         {
-            let mut out = before.to_owned();
-            for byte in kept {
-                // Writing to a string cannot fail.
-                let _ = write!(out, "{byte:02X}");
-            }
-            return out;
+            return format!("{before}{}", self::hex(&kept));
         }
     }
     super::shown(group)
+}
+
+/// The data objects of EMV data by their tags, without those of the card; nothing where this is no EMV data.
+pub(super) fn tags(hex: &str) -> Option<BTreeMap<u32, Vec<u8>>> {
+    let bytes = bytes(hex)?;
+    let mut rest = &bytes[..];
+    let mut tags = BTreeMap::new();
+    while !rest.is_empty() {
+        let (tag, constructed, after) = tag(rest)?;
+        let (length, after) = length(after)?;
+        let (value, after) = after.split_at_checked(length)?;
+        if !CARD_TAGS.contains(&tag) {
+            tags.insert(tag, if constructed { without_tags(value, DEPTH)? } else { value.to_vec() });
+        }
+        rest = after;
+    }
+    Some(tags)
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02X}");
+        hex
+    })
 }
 
 fn bytes(hex: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
@@ -106,6 +128,15 @@ mod tests {
         assert_eq!(without_card_data("57104123456789011234D29122010000000F9C0100"), "9C0100");
         // A damaged length: no EMV data any more, so only digits are masked.
         assert!(!without_card_data("5A7F4123456789011234").contains("4123456789011234"));
+    }
+
+    #[test]
+    fn tags_are_read_by_name() {
+        let read = tags("5A084123456789011234910A5F91BC42284BD48D30308A02303077045F2401AA").expect("EMV data");
+        let names: Vec<String> = read.iter().map(|(tag, value)| format!("{tag:X}={}", hex(value))).collect();
+        assert_eq!(names, ["8A=3030", "91=5F91BC42284BD48D3030", "77="]);
+        assert_eq!(tags("9F26"), None);
+        assert_eq!(tags("5A0853324X"), None);
     }
 
     #[test]
