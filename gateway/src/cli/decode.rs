@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn every_capture_means_what_is_expected_of_it() {
         let files = captures();
-        assert!(files.len() >= 33, "only {} captures found", files.len());
+        assert!(files.len() >= 71, "only {} captures found", files.len());
         let mut wrong = Vec::new();
         for file in files {
             let shown = file.display().to_string();

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Fault;
+use crate::mask;
 pub use block::{Block, JournalHost};
 pub use command::TerminalCommand;
 pub use ddc::DieboldStatus;
@@ -44,6 +45,9 @@ const FS: char = '\x1c';
 const GS: char = '\x1d';
 /// End of text, which some senders leave at the end of a frame.
 const ETX: u8 = 0x03;
+/// Bytes shown of a status that cannot be read, and of any other frame.
+const FAULTY_STATUS: usize = 256;
+const FAULTY: usize = 24;
 /// Longest LUNO taken for one: three digits, or nine with the machine number, and some room.
 const LUNO_MAX: usize = 16;
 
@@ -144,7 +148,7 @@ pub struct Other {
 /// # Errors
 /// Where the frame has no message class, or not what its class must have.
 pub fn decode(frame: &[u8], options: &Options) -> Result<Message, Fault> {
-    let fault = |reason: &str| Fault::new(reason, frame);
+    let fault = |reason: &str| Fault { reason: reason.to_owned(), frame: faulty(frame, options) };
     let (header, body) =
         frame.split_at_checked(options.header).ok_or_else(|| fault("shorter than its protocol header"))?;
     let body = match body {
@@ -153,7 +157,7 @@ pub fn decode(frame: &[u8], options: &Options) -> Result<Message, Fault> {
     };
     let body = text(body);
     let (class, luno, rest) = match fields::first(&body) {
-        (class, None) if class.is_empty() => return Err(fault("empty message")),
+        ("", None) => return Err(fault("empty message")),
         (class, Some(rest)) if is_class(class) => {
             let (luno, rest) = fields::first(rest);
             (class, luno, rest.unwrap_or_default())
@@ -196,6 +200,14 @@ pub fn decode(frame: &[u8], options: &Options) -> Result<Message, Fault> {
     message.map_err(|reason| fault(&reason))
 }
 
+/// What is shown of a frame that cannot be read. A status is shown as any other frame; all else may have a track in it,
+/// of which more than digits must hide, and shows no more than its beginning.
+fn faulty(frame: &[u8], options: &Options) -> String {
+    let body = frame.get(options.header..).unwrap_or_default();
+    let status = body.starts_with(b"12\x1c") || body.starts_with(b"22\x1c");
+    mask::bytes(frame, if status { FAULTY_STATUS } else { FAULTY })
+}
+
 /// A message class: a digit, and for most a subclass or response flag.
 fn is_class(text: &str) -> bool {
     matches!(text.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'9', 0x21..=0x7e])
@@ -232,7 +244,7 @@ fn ungrouped<'a>(field: &'a str, groups: &mut Vec<String>) -> &'a str {
 
 /// A field nobody knows the meaning of, fit to be shown.
 fn shown(field: &str) -> String {
-    crate::mask::text(field).into_owned()
+    mask::text(field).into_owned()
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ mod tests {
     fn tags_are_read_by_name() {
         let read = tags("5A084123456789011234910A5F91BC42284BD48D30308A02303077045F2401AA").expect("EMV data");
         let names: Vec<String> = read.iter().map(|(tag, value)| format!("{tag:X}={}", hex(value))).collect();
-        assert_eq!(names, ["8A=3030", "91=5F91BC42284BD48D3030", "77="]);
+        assert_eq!(names, ["77=", "8A=3030", "91=5F91BC42284BD48D3030"]);
         assert_eq!(tags("9F26"), None);
         assert_eq!(tags("5A0853324X"), None);
     }

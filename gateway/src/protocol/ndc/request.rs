@@ -7,8 +7,8 @@ mod buffers;
 
 use serde::Serialize;
 
+use super::digit;
 use super::fields::{self, Columns};
-use super::{digit, shown};
 use crate::mask;
 use buffers::Buffers;
 
@@ -16,8 +16,11 @@ use buffers::Buffers;
 const PAN_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
 /// The place of the first tagged buffer behind the LUNO.
 const BUFFERS: usize = 10;
-/// Most digits of an amount: 8 or 12 are usual.
-const AMOUNT_DIGITS: usize = 15;
+/// Digits of an amount (8 is usual too), and characters of an operation code. Longer ones are another field out of place.
+const AMOUNT_DIGITS: usize = 12;
+const OPCODE: usize = 8;
+/// Characters of a time variant number.
+const TIME_VARIANT: usize = 8;
 
 /// A transaction request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,13 +79,13 @@ pub(super) fn decode(luno: String, fields: &[&str]) -> Result<Request, String> {
         class: "11",
         kind: "transaction_request",
         luno,
-        time_variant: shown(time_variant),
+        time_variant: Columns(time_variant).take(TIME_VARIANT).to_owned(),
         top_of_receipt: flags.char(),
         coordination: flags.char(),
         has_track2: !field(3).is_empty(),
         pan_masked: pan(field(3)),
         has_track3: !field(4).is_empty(),
-        opcode: shown(field(5)),
+        opcode: Some(field(5)).filter(|opcode| opcode.len() <= OPCODE).unwrap_or_default().to_owned(),
         amount_minor: amount(field(6)),
         has_pin_block: !field(7).is_empty(),
         buffer_b_present: !field(8).is_empty(),
@@ -165,6 +168,7 @@ mod tests {
         assert_eq!((&shown["amount_minor"], shown.get("mac")), (&50_000.into(), None));
         assert_eq!(json(&["", "", "15", "", "", "", "9x"])["amount_minor"], serde_json::Value::Null);
         assert_eq!(json(&["", "", "15", "", "", "", "9999999999999999"])["amount_minor"], serde_json::Value::Null);
+        assert_eq!(json(&["", "", "15", "", "", ";4123456789011234=2912", ""])["opcode"], "");
     }
 
     #[test]

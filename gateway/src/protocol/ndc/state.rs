@@ -2,6 +2,7 @@
 
 mod configuration;
 mod counters;
+mod extended;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use serde::Serialize;
 
 use super::{GS, shown};
 pub use configuration::Configuration;
-pub use counters::{CassetteCounters, Counters, ExtendedCounters};
+pub use counters::{Counters, DepositedNotes};
+pub use extended::{AcceptedNotes, BinCount, CassetteCounters, ExtendedCounters, HopperCounters};
 
 /// What a terminal says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,13 +112,13 @@ pub(super) fn decode(fields: &[&str]) -> Result<TerminalState, String> {
     let lettered = |letter: char| more.iter().find_map(|field| field.strip_prefix(letter)).map(str::to_owned);
     let report = match state_id {
         '1' => Report::Configuration(Box::new(configuration::decode(head, more))),
-        '2' => Report::Counters(Box::new(counters::basic(head))),
+        '2' => Report::Counters(Box::new(counters::decode(head))),
         '5' => match head.chars().next() {
             Some(clock_status) => Report::Clock { clock_status, date_time: head[clock_status.len_utf8()..].to_owned() },
             None => Report::Raw { raw: Vec::new() },
         },
         '6' => Report::ConfigurationId { config_id: shown(head) },
-        '7' => Report::ExtendedCounters(Box::new(counters::extended(head))),
+        '7' => Report::ExtendedCounters(Box::new(extended::decode(head))),
         'H' => Report::Hardware {
             config_id: shown(first),
             product_class: lettered('B'),
