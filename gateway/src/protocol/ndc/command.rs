@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Command, fields, shown};
+use super::{Command, fields};
+
+/// Longest command modifier taken for one, in characters: one is documented.
+const MODIFIER: usize = 4;
 
 /// A terminal command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,13 +46,16 @@ pub(super) fn decode(
     let (mac, fields) = fields::mac(fields, 2);
     let mut code = fields::Columns(fields::at(fields, 1));
     let command = code.char().ok_or("no command code")?;
+    if code.0.len() > MODIFIER {
+        return Err("the command modifier is too long".to_owned());
+    }
     Ok(TerminalCommand {
         class: class.to_owned(),
         kind: "terminal_command",
         luno,
-        sequence: shown(fields::at(fields, 0)),
+        sequence: fields::sequence(fields::at(fields, 0)),
         command: command.to_string(),
-        modifier: shown(code.0),
+        modifier: code.0.to_owned(),
         mac,
         frame_length,
     })

@@ -80,7 +80,7 @@ pub(super) fn data_command(class: &str, luno: String, fields: &[&str]) -> Result
         class: class.to_owned(),
         kind: "data_command",
         luno,
-        sequence: shown(fields::at(fields, 0)),
+        sequence: fields::sequence(fields::at(fields, 0)),
         sub: sub.to_owned(),
         content: content(sub),
         config_id: (sub == "16").then(|| shown(fields::at(data, 0))),

@@ -2,6 +2,9 @@
 
 use super::{FS, digit};
 
+/// Characters of a message sequence or time variant number.
+const SEQUENCE: usize = 8;
+
 /// The first field, and what follows its separator where it has one.
 pub(super) fn first(text: &str) -> (&str, Option<&str>) {
     match text.split_once(FS) {
@@ -13,6 +16,11 @@ pub(super) fn first(text: &str) -> (&str, Option<&str>) {
 /// A field by its place; one that the sender left off the end is empty.
 pub(super) fn at<'a>(fields: &[&'a str], index: usize) -> &'a str {
     fields.get(index).copied().unwrap_or_default()
+}
+
+/// A message sequence or time variant number. A longer field is another one out of place, and may be anything.
+pub(super) fn sequence(field: &str) -> String {
+    Some(field).filter(|field| field.len() <= SEQUENCE).unwrap_or_default().to_owned()
 }
 
 /// Takes the MAC off the end where the last field can be one and stands at this place or behind it.

@@ -73,7 +73,7 @@ pub(super) fn decode(class: &str, luno: String, fields: &[&str]) -> Result<Reply
         class: class.to_owned(),
         kind: "transaction_reply",
         luno,
-        sequence: shown(sequence),
+        sequence: fields::sequence(sequence),
         next_state: shown(fields::at(fields, 1)),
         notes_to_dispense: shown(notes),
         notes_requested: digit::numbers(notes, 2),

@@ -19,8 +19,6 @@ const BUFFERS: usize = 10;
 /// Digits of an amount (8 is usual too), and characters of an operation code. Longer ones are another field out of place.
 const AMOUNT_DIGITS: usize = 12;
 const OPCODE: usize = 8;
-/// Characters of a time variant number.
-const TIME_VARIANT: usize = 8;
 
 /// A transaction request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +77,7 @@ pub(super) fn decode(luno: String, fields: &[&str]) -> Result<Request, String> {
         class: "11",
         kind: "transaction_request",
         luno,
-        time_variant: Columns(time_variant).take(TIME_VARIANT).to_owned(),
+        time_variant: fields::sequence(time_variant),
         top_of_receipt: flags.char(),
         coordination: flags.char(),
         has_track2: !field(3).is_empty(),

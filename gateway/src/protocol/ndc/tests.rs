@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
@@ -65,6 +67,12 @@ fn a_fault_shows_no_track() {
 }
 
 #[test]
+fn a_request_that_lost_a_digit_of_its_class_shows_no_track() {
+    let frame = "1|001000001|;4123456789011234=2912101?|01A468E4|14|;4123456789011234=2912101?".replace('|', "\x1c");
+    assert!(decode(frame.as_bytes(), &Options::default()).is_err());
+}
+
+#[test]
 fn groups_lose_card_data() {
     let shown =
         json("12|000||E000000000|00000|0301~CAM~9B026000~5A0841234567890112345F3401019F2608B2746052B28B6413|10000");
@@ -117,11 +125,11 @@ fn captures() -> Vec<(String, Vec<u8>, Speaker)> {
 
 /// Decodes and normalises; whatever comes out must be fit to be written down.
 fn survive(frame: &[u8], options: &Options) -> Option<serde_json::Value> {
-    let profile = Profile::builtin("ncr-selfserv-ndc").expect("built in");
+    static PROFILE: LazyLock<Profile> = LazyLock::new(|| Profile::builtin("ncr-selfserv-ndc").expect("built in"));
     let message = decode(frame, options).ok()?;
     let json = serde_json::to_value(&message).expect("serialises");
     let message = crate::protocol::Message::Ndc(message);
-    let context = Context { profile: &profile, time_zone: &jiff::tz::TimeZone::UTC };
+    let context = Context { profile: &PROFILE, time_zone: &jiff::tz::TimeZone::UTC };
     let events = normalize::normalize(&message, &context);
     assert!(!events.is_empty() || json["kind"] == "unsolicited_status" || json["kind"] == "solicited_status", "{json}");
     normalize::good(&message, &context);
