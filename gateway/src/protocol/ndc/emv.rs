@@ -9,7 +9,11 @@ const CARD_TAGS: [u32; 9] = [0x56, 0x57, 0x5a, 0x5f20, 0x5f24, 0x9f0b, 0x9f1f, 0
 /// Deepest nesting of templates that is read; below that all is dropped.
 const DEPTH: u8 = 4;
 
-/// A group without card data. What is no EMV data has every run of digits masked that could be a card number.
+/// Longest group kept that is no EMV data, such as `CAM`: in a longer one may be a track that lost its place.
+const TEXT: usize = 16;
+
+/// A group without card data. What is no EMV data is kept where it is short, with every run of digits masked that could be
+/// a card number; of a longer one only its length is told.
 pub(super) fn without_card_data(group: &str) -> String {
     // The tags may stand alone, behind `CAM`, or behind `CAM` and four digits of flags.
     for prefix in [0, 3, 7] {
@@ -22,7 +26,10 @@ pub(super) fn without_card_data(group: &str) -> String {
             return format!("{before}{}", self::hex(&kept));
         }
     }
-    super::shown(group)
+    match group.chars().count() {
+        0..=TEXT => super::shown(group),
+        count => format!("({count} characters)"),
+    }
 }
 
 /// The data objects of EMV data by their tags, without those of the card; nothing where this is no EMV data.
@@ -142,6 +149,7 @@ mod tests {
     #[test]
     fn other_text_is_masked() {
         assert_eq!(without_card_data("CAM"), "CAM");
-        assert_eq!(without_card_data("X4123456789011234"), "X412345******1234");
+        assert_eq!(without_card_data("X41234567890112"), "X412345****0112");
+        assert_eq!(without_card_data(";4123456789011234=2912"), "(22 characters)");
     }
 }
