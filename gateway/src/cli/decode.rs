@@ -104,7 +104,7 @@ fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Code> {
             complain("--protocol or --profile is needed: only samples name their own");
             return Ok(Code::Usage);
         }
-        Ok(profile) => profile.map(|profile| spoken_by(args.from, profile)),
+        Ok(profile) => profile.map(|profile| profile.spoken_by(args.from)),
         Err(error) => {
             complain(&format!("--profile: {error}"));
             return Ok(Code::Usage);
@@ -154,7 +154,7 @@ impl Job<'_> {
                 let protocol = sample.protocol()?;
                 let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
                 let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
-                let profile = spoken_by(sample.speaker().unwrap_or(self.args.from), profile.clone());
+                let profile = profile.clone().spoken_by(sample.speaker().unwrap_or(self.args.from));
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
                 self.stream(&profile, framing, &bytes, Some(&sample.id), out)
             }
@@ -213,12 +213,6 @@ impl Job<'_> {
         }
         written.map_err(Failure::Output)
     }
-}
-
-/// The profile for a stream of this speaker.
-fn spoken_by(speaker: Speaker, mut profile: Profile) -> Profile {
-    profile.ndc.speaker = speaker;
-    profile
 }
 
 /// Bytes to messages, cut into frames on the way.
@@ -388,7 +382,7 @@ mod tests {
                 continue;
             }
             let usual = Profile::builtin("ncr-selfserv-ndc").expect("built in");
-            let profile = spoken_by(sample.speaker().unwrap_or_default(), usual);
+            let profile = usual.spoken_by(sample.speaker().unwrap_or_default());
             let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
             let bytes = sample.bytes().expect("hexadecimal");
             for end in 0..bytes.len() {

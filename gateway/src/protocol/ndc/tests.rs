@@ -210,7 +210,10 @@ fn no_cut_and_no_damage_shows_card_data() {
                 for _ in 0..=random.below(3) {
                     let separators: Vec<usize> = (0..frame.len()).filter(|at| frame[*at] == 0x1c).collect();
                     let at = *random.pick(&separators);
-                    if random.below(2) == 0 { frame.insert(at, 0x1c) } else { drop(frame.remove(at)) }
+                    match random.below(2) {
+                        0 => frame.insert(at, 0x1c),
+                        _ => drop(frame.remove(at)),
+                    }
                 }
             }
             let options = Options { speaker: *random.pick(&[Speaker::Terminal, Speaker::Host]), ..Options::default() };
