@@ -139,6 +139,13 @@ impl Profile {
         self.devices.get(&device).cloned().unwrap_or_else(|| device.to_string().replace('_', " "))
     }
 
+    /// The same, for a stream of this speaker.
+    #[must_use]
+    pub fn spoken_by(mut self, speaker: ndc::Speaker) -> Profile {
+        self.ndc.speaker = speaker;
+        self
+    }
+
     /// The name of a device's supply, by its place in the message.
     pub fn supply(&self, device: Device, index: usize) -> Component {
         let named = self.supplies.get(&device).and_then(|names| names.get(index)).copied();

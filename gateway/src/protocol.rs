@@ -84,6 +84,7 @@ impl Message {
     pub fn source_id(&self) -> Option<&str> {
         match self {
             Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
+            Message::Ndc(message) => message.source_id(),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ use super::sample::{self, Sample};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::framing::Framing;
+use crate::protocol::ndc::Speaker;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 
 /// What the input files hold.
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// What the files hold.
     #[arg(long, value_enum, default_value = "raw")]
     input: Input,
+    /// Who speaks, where terminal and host are read differently (ndc); samples may say it themselves.
+    #[arg(long, value_enum, default_value = "terminal", value_name = "SPEAKER")]
+    from: Speaker,
     /// Print the decoded messages instead of the events they mean.
     #[arg(long)]
     message: bool,
@@ -100,7 +104,7 @@ fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Code> {
             complain("--protocol or --profile is needed: only samples name their own");
             return Ok(Code::Usage);
         }
-        Ok(profile) => profile,
+        Ok(profile) => profile.map(|profile| profile.spoken_by(args.from)),
         Err(error) => {
             complain(&format!("--profile: {error}"));
             return Ok(Code::Usage);
@@ -150,8 +154,9 @@ impl Job<'_> {
                 let protocol = sample.protocol()?;
                 let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
                 let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
+                let profile = profile.clone().spoken_by(sample.speaker().unwrap_or(self.args.from));
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
-                self.stream(profile, framing, &bytes, Some(&sample.id), out)
+                self.stream(&profile, framing, &bytes, Some(&sample.id), out)
             }
             (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {
                 let text = text(bytes)?;
@@ -268,7 +273,7 @@ mod tests {
     use super::*;
 
     fn args(input: Input, protocol: Option<Protocol>, message: bool, files: Vec<PathBuf>) -> Args {
-        Args { protocol, input, message, profile: None, time_zone: "UTC".to_owned(), files }
+        Args { protocol, input, from: Speaker::Terminal, message, profile: None, time_zone: "UTC".to_owned(), files }
     }
 
     fn decoded(args: &Args) -> (Code, Vec<Value>) {
@@ -303,7 +308,7 @@ mod tests {
     #[test]
     fn every_capture_means_what_is_expected_of_it() {
         let files = captures();
-        assert!(files.len() >= 33, "only {} captures found", files.len());
+        assert!(files.len() >= 71, "only {} captures found", files.len());
         let mut wrong = Vec::new();
         for file in files {
             let shown = file.display().to_string();
@@ -371,13 +376,14 @@ mod tests {
 
     #[test]
     fn a_capture_cut_anywhere_never_fails() {
-        let profile = Profile::builtin("ncr-selfserv-ndc").expect("built in");
-        let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
         for file in captures() {
             let sample = Sample::parse(&std::fs::read(&file).expect("readable")).expect("a sample");
             if sample.protocol() != Ok(Protocol::Ndc) {
                 continue;
             }
+            let usual = Profile::builtin("ncr-selfserv-ndc").expect("built in");
+            let profile = usual.spoken_by(sample.speaker().unwrap_or_default());
+            let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
             let bytes = sample.bytes().expect("hexadecimal");
             for end in 0..bytes.len() {
                 decode(&profile, Framing::NONE, &bytes[..end], &mut |message| {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
+use crate::protocol::ndc::Speaker;
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -24,10 +25,16 @@ impl Sample {
     /// The protocol, or that there is no decoder for it.
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         match self.protocol.as_str() {
-            "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
+            "ndc_unsolicited" | "ndc_solicited" | "ndc_txn_request" | "ndc_host" | "ndc_ej_upload"
+            | "ndc_encryptor" => Ok(Protocol::Ndc),
             "ej_text" => Ok(Protocol::Journal),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
+    }
+
+    /// Who speaks in it, where the protocol has two sides that are read differently.
+    pub(super) fn speaker(&self) -> Option<Speaker> {
+        (self.protocol == "ndc_host").then_some(Speaker::Host)
     }
 
     /// The framing of the bytes.

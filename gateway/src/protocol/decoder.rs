@@ -83,6 +83,11 @@ impl Stream {
         decoder.finish(emit);
     }
 
+    /// How its bytes are cut, and how answers go out.
+    pub fn framing(&self) -> Framing {
+        self.framer.framing()
+    }
+
     /// Whether the frames cannot be told apart any more: only a new conversation helps.
     pub fn is_broken(&self) -> bool {
         self.framer.broken()

@@ -65,6 +65,18 @@ impl Framing {
 }
 
 impl Framing {
+    /// A frame as it goes out; nothing where it is too long to be announced.
+    pub fn wrap(self, frame: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Framing::Length { inclusive, .. } => {
+                let length = u16::try_from(frame.len() + if inclusive { 2 } else { 0 }).ok()?;
+                Some([&length.to_be_bytes(), frame].concat())
+            }
+            Framing::Line { .. } => Some([frame, b"\n"].concat()),
+            Framing::None { .. } => Some(frame.to_owned()),
+        }
+    }
+
     /// The same with another largest frame.
     #[must_use]
     pub fn with_max(mut self, limit: usize) -> Framing {
@@ -91,6 +103,11 @@ impl Framer {
     /// A framer at the beginning of a stream.
     pub fn new(framing: Framing) -> Framer {
         Framer { framing, buffer: Vec::new(), skipping: false, broken: false }
+    }
+
+    /// How it cuts the stream.
+    pub fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// Whether frames cannot be told apart any more: close the connection, nothing more will come out.
@@ -290,6 +307,16 @@ mod tests {
         let inclusive = Framing::Length { inclusive: true, max: 9 };
         assert_eq!(frames(inclusive, b"\x00\x05abc\x00\x02\x00\x03d"), two);
         assert!(run(inclusive, [&b"\x00\x01abc"[..]]).1, "a length that does not even count itself");
+    }
+
+    #[test]
+    fn what_is_wrapped_is_one_frame_again() {
+        for framing in [Framing::LENGTH, Framing::Length { inclusive: true, max: 9 }, Framing::LINE, Framing::NONE] {
+            let wrapped = framing.wrap(b"abc").expect("short");
+            assert_eq!(frames(framing, &wrapped), [Ok(b"abc".to_vec())], "{framing:?}");
+        }
+        assert_eq!(Framing::LENGTH.wrap(&[0; 65_536]), None);
+        assert_eq!(Framing::Length { inclusive: true, max: 9 }.wrap(&[0; 65_534]), None);
     }
 
     #[test]
