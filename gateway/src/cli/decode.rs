@@ -13,15 +13,15 @@ use super::sample::{self, Sample};
 
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 
 /// What the input files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Input {
-    /// Bytes as they came: for ndc with or without length before every message, else lines.
+    /// Bytes as they came: for ndc and iso8583 with or without length before every message, else lines.
     Raw,
-    /// Hexadecimal digits: for ndc one message a line, else all bytes as they came.
+    /// Hexadecimal digits: for ndc and iso8583 one message a line, else all bytes as they came.
     Hex,
     /// JSON files with `id`, `protocol`, `framing` and `hex`.
     Sample,
@@ -153,7 +153,7 @@ impl Job<'_> {
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
                 self.stream(profile, framing, &bytes, Some(&sample.id), out)
             }
-            (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {
+            (Input::Hex, Some(profile)) if matches!(profile.protocol, Protocol::Ndc | Protocol::Iso8583) => {
                 let text = text(bytes)?;
                 let lines = text.lines().filter(|line| !line.trim().is_empty());
                 let frames = lines.map(sample::hex).collect::<Result<Vec<_>, _>>()?;
@@ -165,8 +165,9 @@ impl Job<'_> {
                 self.stream(profile, profile.framing, &bytes, None, out)
             }
             (Input::Raw, Some(profile)) => {
-                // A length of 0x3030 or more would be 12 KB; a class before the first length is one message alone.
-                let alone = profile.protocol == Protocol::Ndc && bytes.first().is_some_and(u8::is_ascii_digit);
+                // A length of 0x3030 or more would be 12 KB; a class or type before the first length is one message alone.
+                let binary = matches!(profile.framing, Framing::Length { form: LengthForm::Binary2, .. });
+                let alone = binary && bytes.first().is_some_and(u8::is_ascii_digit);
                 let framing = if alone { Framing::NONE } else { profile.framing };
                 self.stream(profile, framing, bytes, None, out)
             }

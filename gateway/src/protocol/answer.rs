@@ -19,7 +19,7 @@ impl Protocol {
                 Outcome::Committed(seq) => format!("{{\"seq\":{seq}}}\n").into_bytes(),
                 Outcome::Refused(reason) => format!("{}\n", serde_json::json!({ "error": reason })).into_bytes(),
             }),
-            (Protocol::Ndc | Protocol::Journal, _) => None,
+            (Protocol::Ndc | Protocol::Journal | Protocol::Iso8583, _) => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 pub mod codes;
 pub mod digit;
-mod emv;
+pub(super) mod emv;
 pub mod solicited;
 pub mod state;
 pub mod status;
