@@ -1,4 +1,4 @@
-//! Numbers as they stand on the wire: BCD half bytes, and lengths in digits of any kind.
+//! Numbers as they stand on the wire: BCD half bytes, lengths in digits of any kind, hexadecimal digits, check digits.
 
 use zeroize::Zeroizing;
 
@@ -110,6 +110,19 @@ pub(super) fn to_hex(bytes: &[u8]) -> Zeroizing<String> {
     out
 }
 
+/// Whether the last digit is the check digit of the others (ISO/IEC 7812-1).
+pub(super) fn checks(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .map(|digit| u32::from(digit.wrapping_sub(b'0')))
+        .zip([1, 2].into_iter().cycle())
+        .map(|(digit, weight)| digit * weight)
+        .map(|product| product / 10 + product % 10)
+        .sum();
+    sum.is_multiple_of(10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +142,12 @@ mod tests {
             assert_eq!(unpack(wire, characters.len(), odd).expect("digits").as_slice(), characters.as_bytes());
         }
         assert!(unpack(&[0x91, 0x23], 3, Side::Left).is_err());
+    }
+
+    #[test]
+    fn check_digits() {
+        assert!(checks(b"4123456789012349"));
+        assert!(!checks(b"4123456789012348"));
     }
 
     #[test]

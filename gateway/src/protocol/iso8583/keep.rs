@@ -25,6 +25,8 @@ pub enum Keep {
     Open,
     /// All but digits that could be a card number: fields in which networks put what they like.
     Masked,
+    /// All of it, unless by its length, first digit and check digit it is a card number.
+    Account,
     /// The first six and the last four.
     Pan,
     /// Chip data without the tags that are card data.
@@ -52,14 +54,15 @@ fn field_shown(field: &Field, value: &Value, pan: Option<&str>) -> String {
             Some(text) => text,
             None => return HIDDEN.to_owned(),
         },
-        Keep::Open | Keep::Masked => text(field.notation.content, value),
+        Keep::Account if is_pan(value) => return mask::pan(&text(field.notation.content, value)),
+        Keep::Open | Keep::Account | Keep::Masked => text(field.notation.content, value),
     };
     let text = match pan {
         Some(pan) if text.contains(pan) => Zeroizing::new(text.replace(pan, &mask::pan(pan))),
         _ => text,
     };
     // A digit run of a field that should have been text is a run of anything.
-    if field.keep == Keep::Masked || (field.keep == Keep::Open && text.starts_with(HEX)) {
+    if field.keep == Keep::Masked || (field.keep != Keep::Emv && text.starts_with(HEX)) {
         mask::text(&text).into_owned()
     } else {
         text.to_string()
@@ -94,6 +97,15 @@ fn chip_data(content: Content, value: &Value) -> Option<Zeroizing<String>> {
         Some(bytes) => emv::kept(&bytes).map(|kept| digits::to_hex(&kept)),
         None => emv::kept(value).map(|kept| prefixed(&digits::to_hex(&kept))),
     }
+}
+
+/// Whether an account number is a card's: banks that have no other put it there. Card numbers of payment networks have 15
+/// to 19 digits and begin with 2 to 6; one in ten of other numbers as long has a right check digit as well.
+fn is_pan(value: &[u8]) -> bool {
+    matches!(value, [b'2'..=b'6', ..])
+        && (15..=19).contains(&value.len())
+        && value.iter().all(u8::is_ascii_digit)
+        && digits::checks(value)
 }
 
 /// The card number that the message is about: field 2, else the beginning of track 2.

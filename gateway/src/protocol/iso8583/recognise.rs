@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clear::{Broken, Clear};
+use super::digits;
 use super::header::{Header, HeaderKind};
 use super::notation::{Content, Length};
 use super::spec::Spec;
@@ -61,7 +62,7 @@ fn plausible(clear: &Clear, spec: &Spec) -> i32 {
             (12, value) => note(date(value, 2) && time(value, 6)),
             (13, value) if clear.mti.version() == 0 => note(date(value, 0)),
             // The primary account number has a check digit.
-            (2, value) => note(check_digit(value)),
+            (2, value) => note(digits::checks(value)),
             _ => {}
         }
         let Some(field) = spec.field(number) else { continue };
@@ -85,17 +86,4 @@ fn date(value: &[u8], at: usize) -> bool {
 
 fn time(value: &[u8], at: usize) -> bool {
     matches!(pair(value, at), 0..=23) && matches!(pair(value, at + 2), 0..=59) && matches!(pair(value, at + 4), 0..=59)
-}
-
-/// The check digit of ISO/IEC 7812-1.
-fn check_digit(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .map(|digit| u32::from(digit.wrapping_sub(b'0')))
-        .zip([1, 2].into_iter().cycle())
-        .map(|(digit, weight)| digit * weight)
-        .map(|product| product / 10 + product % 10)
-        .sum();
-    sum.is_multiple_of(10)
 }

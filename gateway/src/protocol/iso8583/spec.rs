@@ -10,13 +10,14 @@ use super::notation::{Content, Length, Notation};
 
 /// The specs that are part of the program, each behind the one it is based on. Where a message fits several, the first
 /// one is taken.
-const BUILTIN: [(&str, &str); 20] = [
+const BUILTIN: [(&str, &str); 21] = [
     ("1987-ascii", include_str!("../../../../devices/iso8583-1987/specs/1987-ascii.toml")),
     (
         "1987-ascii-binary-bitmap",
         include_str!("../../../../devices/iso8583-1987/specs/1987-ascii-binary-bitmap.toml"),
     ),
     ("1987-ascii-binary", include_str!("../../../../devices/iso8583-1987/specs/1987-ascii-binary.toml")),
+    ("1987-ascii-chip", include_str!("../../../../devices/iso8583-1987/specs/1987-ascii-chip.toml")),
     ("1987-bcd", include_str!("../../../../devices/iso8583-1987/specs/1987-bcd.toml")),
     ("1987-bcd-left", include_str!("../../../../devices/iso8583-1987/specs/1987-bcd-left.toml")),
     ("1987-bcd-right", include_str!("../../../../devices/iso8583-1987/specs/1987-bcd-right.toml")),
