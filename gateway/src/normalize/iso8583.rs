@@ -113,7 +113,7 @@ fn with_attributes(mut event: Event, message: &Message) -> Event {
     if message.mti.class() == Class::Reversal {
         original(&mut event, message);
     }
-    event.card = message.field(2).map(str::to_owned);
+    event.card = message.card.clone();
     event
 }
 

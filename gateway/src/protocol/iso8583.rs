@@ -91,6 +91,9 @@ pub struct Message {
     pub field_ids: Vec<u8>,
     /// What they hold, as far as it may be shown.
     pub fields: BTreeMap<u8, String>,
+    /// The card number that it is about, masked: of field 2, else of track 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// What kind of transaction it is about, where the processing code says one that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub txn_type: Option<&'static str>,
@@ -107,6 +110,7 @@ impl Message {
             spec: Arc::clone(&spec.name),
             encoding: Arc::clone(&spec.words),
             field_ids: fields.keys().copied().collect(),
+            card: keep::card(clear),
             txn_type: fields.get(&3).filter(|_| known).and_then(|code| codes::transaction_type(code)),
             fields,
         }

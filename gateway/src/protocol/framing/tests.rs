@@ -120,6 +120,9 @@ fn half_a_frame_then_hang_up() {
 #[test]
 fn settings_read_from_toml() {
     let framing: Framing = toml::from_str("kind = \"length\"\ninclusive = true").expect("a framing");
-    assert_eq!(framing, Framing::Length { form: LengthForm::Binary2, inclusive: true, etx: false, max: MAX_LENGTH_FRAME });
+    assert_eq!(
+        framing,
+        Framing::Length { form: LengthForm::Binary2, inclusive: true, etx: false, max: MAX_LENGTH_FRAME }
+    );
     assert!(toml::from_str::<Framing>("kind = \"line\"\nmaximum = 3").is_err());
 }

@@ -63,11 +63,9 @@ mod tests {
         for (fields, hex) in [one, two] {
             let binary = digits::from_hex(hex.as_bytes()).expect("hexadecimal").to_vec();
             let ebcdic: Vec<u8> = hex.bytes().map(ebcdic::from_latin1).collect();
-            for (wire, encoding) in [
-                (hex.as_bytes().to_vec(), Encoding::Hex),
-                (binary, Encoding::Binary),
-                (ebcdic, Encoding::EbcdicHex),
-            ] {
+            for (wire, encoding) in
+                [(hex.as_bytes().to_vec(), Encoding::Hex), (binary, Encoding::Binary), (ebcdic, Encoding::EbcdicHex)]
+            {
                 let mut out = Vec::new();
                 write(fields.iter().copied(), encoding, &mut out);
                 assert_eq!(out, wire);

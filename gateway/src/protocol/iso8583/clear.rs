@@ -64,8 +64,7 @@ impl Spec {
     pub(super) fn read(&self, body: &[u8]) -> Result<Clear, Broken> {
         let broken = |rest: &[u8], mti, reason| Broken { at: body.len() - rest.len(), mti, reason };
         let (mti, rest) = self.read_mti(body).map_err(|reason| broken(body, None, reason))?;
-        let (numbers, mut rest) =
-            bitmap::read(rest, self.bitmap).map_err(|reason| broken(rest, Some(mti), reason))?;
+        let (numbers, mut rest) = bitmap::read(rest, self.bitmap).map_err(|reason| broken(rest, Some(mti), reason))?;
         let mut clear = Clear::new(mti);
         for number in numbers {
             let read = self.field(number).ok_or_else(|| "the spec does not have it".to_owned());

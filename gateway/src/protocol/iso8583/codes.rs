@@ -64,7 +64,8 @@ pub fn response(version: u8, code: &str) -> Response {
         // Action codes of 2003 have a fourth digit, which refines the third.
         let family = code.as_bytes().first();
         Response {
-            approved: family == Some(&b'0'),
+            // An advice that is acknowledged (900, 901) is not refused.
+            approved: family == Some(&b'0') || matches!(code.get(..3), Some("900" | "901")),
             // The same refusals: do not honour, expired card, funds, PIN, amount limit.
             everyday: matches!(code.get(..3), Some("100" | "101" | "116" | "117" | "121")),
             capture: family == Some(&b'2'),
@@ -266,12 +267,18 @@ mod tests {
             (1, "003", true, false, false),
             (1, "116", false, true, false),
             (1, "106", false, false, false),
+            (1, "901", true, false, false),
+            (1, "909", false, false, false),
             (1, "208", false, false, true),
             (2, "1160", false, true, false),
             (1, "", false, false, false),
         ] {
             let response = response(version, code);
-            assert_eq!((response.approved, response.everyday, response.capture), (approved, everyday, capture), "{code}");
+            assert_eq!(
+                (response.approved, response.everyday, response.capture),
+                (approved, everyday, capture),
+                "{code}"
+            );
         }
         assert_eq!(response(2, "2080").meaning, "lost card, keep it");
     }

@@ -64,9 +64,9 @@ pub(super) fn length(prefix: &[u8], encoding: Encoding) -> Option<usize> {
             Encoding::Ascii | Encoding::Hex => digits.push(byte.wrapping_sub(b'0')),
         }
     }
-    digits.iter().try_fold(0_usize, |number, &digit| {
-        (usize::from(digit) < radix).then(|| number * radix + usize::from(digit))
-    })
+    digits
+        .iter()
+        .try_fold(0_usize, |number, &digit| (usize::from(digit) < radix).then(|| number * radix + usize::from(digit)))
 }
 
 /// Appends a length; nothing where it does not fit.

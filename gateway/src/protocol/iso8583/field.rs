@@ -102,9 +102,8 @@ impl Field {
     }
 
     fn filled(&self, value: &[u8], length: usize) -> Result<Value, String> {
-        let missing = length
-            .checked_sub(value.len())
-            .ok_or_else(|| format!("{} is longer than {length}", value.len()))?;
+        let missing =
+            length.checked_sub(value.len()).ok_or_else(|| format!("{} is longer than {length}", value.len()))?;
         let mut filled = Zeroizing::new(Vec::with_capacity(length));
         match self.notation.content {
             Content::Numeric => {

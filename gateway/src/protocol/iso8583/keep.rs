@@ -99,6 +99,11 @@ fn chip_data(content: Content, value: &Value) -> Option<Zeroizing<String>> {
     }
 }
 
+/// The message's own card number, masked.
+pub(super) fn card(clear: &Clear) -> Option<String> {
+    own_pan(clear).map(mask::pan)
+}
+
 /// Whether an account number is a card's: banks that have no other put it there. Card numbers of payment networks have 15
 /// to 19 digits and begin with 2 to 6; one in ten of other numbers as long has a right check digit as well.
 fn is_pan(value: &[u8]) -> bool {

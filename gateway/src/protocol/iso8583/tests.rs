@@ -123,7 +123,11 @@ fn every_fault_names_its_field_and_shows_no_content() {
         ("type = 'n..19', encoding = 'ascii', prefix = 'ascii'", "6162", "field 48: LL prefix `ab` is no number"),
         ("type = 'n..19', encoding = 'ascii', prefix = 'bcd'", "1a", "field 48: LL prefix `1A` is no number"),
         ("type = 'n..19', encoding = 'ascii', prefix = 'ascii'", "3230", "field 48: LL prefix says 20, at most 19"),
-        ("type = 'n...99', encoding = 'ascii', prefix = 'ascii'", "3039", "field 48: the message ends in its LLL prefix"),
+        (
+            "type = 'n...99', encoding = 'ascii', prefix = 'ascii'",
+            "3039",
+            "field 48: the message ends in its LLL prefix",
+        ),
         ("type = 'n..19', encoding = 'ascii', prefix = 'ascii'", "3034 3132", "field 48: 4 bytes are announced, 2 are"),
         ("type = 'n2', encoding = 'ascii'", "3941", "field 48: character 2 is not a digit"),
         ("type = 'n3', encoding = 'bcd'", "1234", "field 48: the spare half byte is neither 0 nor F"),
@@ -227,6 +231,7 @@ fn nothing_of_a_card_is_in_a_message_or_a_fault() {
         assert_eq!(field(2), "412345******2349");
         assert_eq!([field(35), field(36), field(45), field(52)], [HIDDEN; 4]);
         assert!(field(55).ends_with("9F2608B2746052B28B641395050000000000"), "{}", field(55));
+        assert_eq!(message.card.as_deref(), Some("412345******2349"));
         assert_eq!(field(62), "PAN 412345******2349!");
         assert_eq!(field(102), "412345******2349");
         for end in 0..wire.len() {
@@ -252,10 +257,20 @@ fn a_card_number_in_place_of_an_account_is_masked() {
 }
 
 #[test]
+fn the_card_is_told_where_only_the_track_was_sent() {
+    let spec = Spec::named("1987-bcd").expect("built in");
+    let message = Message::new(&Clear::new(mti("0200")).with(35, b"4123456789012349=3012"), &spec);
+    assert_eq!((message.card.as_deref(), message.field(35)), (Some("412345******2349"), Some(HIDDEN)));
+}
+
+#[test]
 fn headers_are_found_and_kept() {
-    let body = hex("0800 2038000000200002 810000 000001 084909 0522 53415630305a303537363331202020205341564e47583130303131303032303030302020202020200011010008b9f3f723ca3cd2f8");
+    let body = hex(
+        "0800 2038000000200002 810000 000001 084909 0522 53415630305a303537363331202020205341564e47583130303131303032303030302020202020200011010008b9f3f723ca3cd2f8",
+    );
     let visa = format!("16010200{}", "00".repeat(18));
-    for (header, shown) in [("6000010002", "6000010002"), (visa.as_str(), visa.as_str()), ("49534f303135303030303137", "ISO015000017")]
+    for (header, shown) in
+        [("6000010002", "6000010002"), (visa.as_str(), visa.as_str()), ("49534f303135303030303137", "ISO015000017")]
     {
         let message = decode(&[hex(header), body.clone()].concat(), &Options::default()).expect("decodes");
         assert_eq!(serde_json::to_value(&message).expect("serialises")["header"], *shown);
@@ -277,7 +292,10 @@ fn a_spec_beside_the_profile_is_used() {
     let profile = Profile::load(folder.path()).expect("a profile");
     let message = decode(b"0200000000000001000012", &profile.iso8583).expect("decodes");
     assert_eq!((&*message.spec, message.field(48)), ("bank", Some(HIDDEN)));
-    write("profile.toml", "name = 'x'\nmaker = 'x'\nprotocol = 'iso8583'\nframing = { kind = 'none' }\niso8583 = { spec = '1986' }");
+    write(
+        "profile.toml",
+        "name = 'x'\nmaker = 'x'\nprotocol = 'iso8583'\nframing = { kind = 'none' }\niso8583 = { spec = '1986' }",
+    );
     let error = Profile::load(folder.path()).expect_err("no such spec").to_string();
     assert!(error.contains("no ISO 8583 spec `1986`; built in are 1987-ascii"), "{error}");
 }
