@@ -371,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn raw_iso8583_with_and_without_length() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let echo = b"0800822000000000000004000000000000001120213500000424301";
+        let (alone, framed) = (dir.path().join("alone"), dir.path().join("framed"));
+        std::fs::write(&alone, echo).expect("written");
+        std::fs::write(&framed, [&[0, 55], &echo[..], &[0, 55], &echo[..]].concat()).expect("written");
+        let (_, lines) = decoded(&args(Input::Raw, Some(Protocol::Iso8583), false, vec![alone, framed]));
+        let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+        assert_eq!(kinds, ["net.echo"; 3]);
+    }
+
+    #[test]
     fn a_capture_cut_anywhere_never_fails() {
         let profile = Profile::builtin("ncr-selfserv-ndc").expect("built in");
         let context = Context { profile: &profile, time_zone: &TimeZone::UTC };

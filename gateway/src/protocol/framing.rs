@@ -121,9 +121,7 @@ impl Framer {
     /// Takes the next bytes of the stream and hands on every frame they complete.
     pub fn push(&mut self, bytes: &[u8], emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         match self.framing {
-            Framing::Length { form, inclusive, etx, max } => {
-                self.push_length(bytes, (form, inclusive, etx), max, emit);
-            }
+            Framing::Length { .. } => self.push_length(bytes, emit),
             Framing::Line { max } => self.push_lines(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
@@ -148,13 +146,8 @@ impl Framer {
         self.buffer.zeroize();
     }
 
-    fn push_length(
-        &mut self,
-        mut bytes: &[u8],
-        (form, inclusive, etx): (LengthForm, bool, bool),
-        max: usize,
-        emit: &mut impl FnMut(Result<&[u8], Fault>),
-    ) {
+    fn push_length(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        let Framing::Length { form, inclusive, etx, max } = self.framing else { return };
         let head = form.bytes();
         while !self.broken {
             while self.buffer.len() < head {

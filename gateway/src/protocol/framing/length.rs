@@ -28,17 +28,15 @@ impl LengthForm {
 
     /// The number these bytes say; nothing where they are none.
     pub(super) fn announced(self, length: &[u8]) -> Option<usize> {
-        let number = |digits: &[u8]| {
+        let number = |digits: [u8; 4]| {
             digits.iter().try_fold(0, |number, digit| (*digit <= 9).then(|| number * 10 + usize::from(*digit)))
         };
         match (self, length) {
             (LengthForm::Binary2, [high, low]) | (LengthForm::Visa4, [high, low, 0, 0]) => {
                 Some(usize::from(u16::from_be_bytes([*high, *low])))
             }
-            (LengthForm::Bcd2, [one, two]) => number(&[one >> 4, one & 0x0f, two >> 4, two & 0x0f]),
-            (LengthForm::Ascii4, digits @ [_, _, _, _]) => {
-                number(&digits.iter().map(|digit| digit.wrapping_sub(b'0')).collect::<Vec<_>>())
-            }
+            (LengthForm::Bcd2, [one, two]) => number([one >> 4, one & 0x0f, two >> 4, two & 0x0f]),
+            (LengthForm::Ascii4, [a, b, c, d]) => number([*a, *b, *c, *d].map(|digit| digit.wrapping_sub(b'0'))),
             _ => None,
         }
     }

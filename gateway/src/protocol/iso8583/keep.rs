@@ -23,7 +23,8 @@ pub enum Keep {
     /// All of it, but for the message's own card number should it stand there.
     #[default]
     Open,
-    /// All but digits that could be a card number: fields in which networks put what they like.
+    /// All but digits that could be a card number, and nothing where a track goes on behind them: fields in which
+    /// networks put what they like.
     Masked,
     /// All of it, unless by its length, first digit and check digit it is a card number.
     Account,
@@ -62,10 +63,13 @@ fn field_shown(field: &Field, value: &Value, pan: Option<&str>) -> String {
         _ => text,
     };
     // A digit run of a field that should have been text is a run of anything.
-    if field.keep == Keep::Masked || (field.keep != Keep::Emv && text.starts_with(HEX)) {
-        mask::text(&text).into_owned()
-    } else {
+    let anything = field.keep == Keep::Masked || (field.keep != Keep::Emv && text.starts_with(HEX));
+    if !anything {
         text.to_string()
+    } else if holds_track(&text) {
+        HIDDEN.to_owned()
+    } else {
+        mask::text(&text).into_owned()
     }
 }
 
@@ -97,6 +101,17 @@ fn chip_data(content: Content, value: &Value) -> Option<Zeroizing<String>> {
         Some(bytes) => emv::kept(&bytes).map(|kept| digits::to_hex(&kept)),
         None => emv::kept(value).map(|kept| prefixed(&digits::to_hex(&kept))),
     }
+}
+
+/// Whether a card number goes on as on a track: behind it stands a separator, in one of the forms it has in text and in
+/// hexadecimal digits.
+fn holds_track(text: &str) -> bool {
+    let mut run = 0;
+    text.bytes().any(|byte| {
+        let separated = run >= SHORTEST_PAN && matches!(byte, b'=' | b'^' | b'D');
+        run = if byte.is_ascii_digit() || byte == b'*' { run + 1 } else { 0 };
+        separated
+    })
 }
 
 /// The message's own card number, masked.

@@ -257,6 +257,24 @@ fn a_card_number_in_place_of_an_account_is_masked() {
 }
 
 #[test]
+fn a_track_in_a_private_field_is_hidden() {
+    let spec = Spec::named("1987-ascii").expect("built in");
+    let bcd = [&b"\x01"[..], &hex("4123456789012349d30120")].concat();
+    for (value, shown) in [
+        (&b"T2 4123456789012349=3012201"[..], HIDDEN),
+        (b"B4123456789012349^DOE/J^3012", HIDDEN),
+        (&bcd, HIDDEN),
+        (b"PAN 4123456789012349", "PAN 412345******2349"),
+        (b"2018", "2018"),
+    ] {
+        for own in [&b"4123456789012349"[..], b"5500000000000004"] {
+            let message = Message::new(&Clear::new(mti("0200")).with(2, own).with(62, value), &spec);
+            assert_eq!(message.field(62), Some(shown));
+        }
+    }
+}
+
+#[test]
 fn the_card_is_told_where_only_the_track_was_sent() {
     let spec = Spec::named("1987-bcd").expect("built in");
     let message = Message::new(&Clear::new(mti("0200")).with(35, b"4123456789012349=3012"), &spec);
@@ -298,6 +316,15 @@ fn a_spec_beside_the_profile_is_used() {
     );
     let error = Profile::load(folder.path()).expect_err("no such spec").to_string();
     assert!(error.contains("no ISO 8583 spec `1986`; built in are 1987-ascii"), "{error}");
+}
+
+#[test]
+fn the_example_of_the_readme_is_a_spec() {
+    let readme = include_str!("../../../../devices/README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let spec = Spec::parse(example).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(spec.field(120).map(|field| field.keep), Some(Keep::Masked));
 }
 
 #[test]
