@@ -207,7 +207,7 @@ impl Config {
     }
 
     /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
-    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+    pub fn links(&self) -> Vec<(String, link::Profiled)> {
         let ready = |terminal: &terminals::Config| {
             let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
             let links =

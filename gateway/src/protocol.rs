@@ -7,6 +7,7 @@
 mod answer;
 mod decoder;
 pub mod framing;
+pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
@@ -22,6 +23,8 @@ pub use decoder::{Decoder, Stream};
 pub enum Protocol {
     /// NDC, NDC+ and Advance NDC.
     Ndc,
+    /// ISO 8583 of 1987 and 1993.
+    Iso8583,
     /// The journal that a terminal prints; the words are its model's dialect.
     Journal,
     /// One JSON object a line.
@@ -33,6 +36,7 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Ndc => "ndc",
+            Protocol::Iso8583 => "iso8583",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
         }
@@ -42,6 +46,7 @@ impl Protocol {
     pub fn usual_profile(self) -> &'static str {
         match self {
             Protocol::Ndc => "ncr-selfserv-ndc",
+            Protocol::Iso8583 => "iso8583-1987",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
         }
@@ -54,6 +59,8 @@ impl Protocol {
 pub enum Message {
     /// NDC.
     Ndc(ndc::Message),
+    /// ISO 8583.
+    Iso8583(iso8583::Message),
     /// A journal.
     Journal(journal::Entry),
     /// A line of JSON.
@@ -65,6 +72,7 @@ impl Message {
     pub fn protocol(&self) -> Protocol {
         match self {
             Message::Ndc(_) => Protocol::Ndc,
+            Message::Iso8583(_) => Protocol::Iso8583,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
         }
@@ -74,6 +82,7 @@ impl Message {
     pub fn speaker(&self) -> Option<&str> {
         match self {
             Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
+            Message::Iso8583(message) => message.terminal(),
             Message::Journal(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),

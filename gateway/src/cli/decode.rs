@@ -13,16 +13,16 @@ use super::sample::{self, Sample};
 
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
 use crate::protocol::ndc::Speaker;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 
 /// What the input files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Input {
-    /// Bytes as they came: for ndc with or without length before every message, else lines.
+    /// Bytes as they came: for ndc and iso8583 with or without length before every message, else lines.
     Raw,
-    /// Hexadecimal digits: for ndc one message a line, else all bytes as they came.
+    /// Hexadecimal digits: for ndc and iso8583 one message a line, else all bytes as they came.
     Hex,
     /// JSON files with `id`, `protocol`, `framing` and `hex`.
     Sample,
@@ -158,7 +158,7 @@ impl Job<'_> {
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
                 self.stream(&profile, framing, &bytes, Some(&sample.id), out)
             }
-            (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {
+            (Input::Hex, Some(profile)) if matches!(profile.protocol, Protocol::Ndc | Protocol::Iso8583) => {
                 let text = text(bytes)?;
                 let lines = text.lines().filter(|line| !line.trim().is_empty());
                 let frames = lines.map(sample::hex).collect::<Result<Vec<_>, _>>()?;
@@ -170,8 +170,9 @@ impl Job<'_> {
                 self.stream(profile, profile.framing, &bytes, None, out)
             }
             (Input::Raw, Some(profile)) => {
-                // A length of 0x3030 or more would be 12 KB; a class before the first length is one message alone.
-                let alone = profile.protocol == Protocol::Ndc && bytes.first().is_some_and(u8::is_ascii_digit);
+                // A length of 0x3030 or more would be 12 KB; a class or type before the first length is one message alone.
+                let binary = matches!(profile.framing, Framing::Length { form: LengthForm::Binary2, .. });
+                let alone = binary && bytes.first().is_some_and(u8::is_ascii_digit);
                 let framing = if alone { Framing::NONE } else { profile.framing };
                 self.stream(profile, framing, bytes, None, out)
             }
@@ -372,6 +373,18 @@ mod tests {
         assert_eq!(lines[0]["operator_menu_keys"], "09");
         let broken = file("broken", b"31 3");
         assert_eq!(decoded(&args(Input::Hex, Some(Protocol::Ndc), true, vec![broken])).0, Code::Data);
+    }
+
+    #[test]
+    fn raw_iso8583_with_and_without_length() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let echo = b"0800822000000000000004000000000000001120213500000424301";
+        let (alone, framed) = (dir.path().join("alone"), dir.path().join("framed"));
+        std::fs::write(&alone, echo).expect("written");
+        std::fs::write(&framed, [&[0, 55], &echo[..], &[0, 55], &echo[..]].concat()).expect("written");
+        let (_, lines) = decoded(&args(Input::Raw, Some(Protocol::Iso8583), false, vec![alone, framed]));
+        let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+        assert_eq!(kinds, ["net.echo"; 3]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::protocol::Protocol;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
 use crate::protocol::ndc::Speaker;
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
@@ -27,6 +27,7 @@ impl Sample {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" | "ndc_txn_request" | "ndc_host" | "ndc_ej_upload"
             | "ndc_encryptor" => Ok(Protocol::Ndc),
+            "iso8583" => Ok(Protocol::Iso8583),
             "ej_text" => Ok(Protocol::Journal),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
@@ -42,6 +43,9 @@ impl Sample {
         match self.framing.as_str() {
             "payload_only" | "none" => Ok(Framing::NONE),
             "len2be" => Ok(Framing::LENGTH),
+            "len4ascii" => Ok(Framing::ASCII_LENGTH),
+            "len2bcd" => Ok(Framing::length(LengthForm::Bcd2)),
+            "len4visa" => Ok(Framing::length(LengthForm::Visa4)),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
             other => Err(format!("unknown sample framing `{other}`")),
         }

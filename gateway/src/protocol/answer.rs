@@ -25,7 +25,7 @@ impl Protocol {
                 // The terminal sends it again.
                 Outcome::Refused(_) => None,
             },
-            (Protocol::Ndc | Protocol::Journal, _) => None,
+            (Protocol::Ndc | Protocol::Journal | Protocol::Iso8583, _) => None,
         }
     }
 }

@@ -12,7 +12,7 @@ mod command;
 mod ddc;
 pub mod digit;
 mod download;
-mod emv;
+pub(super) mod emv;
 pub mod encode;
 mod encryptor;
 mod fields;

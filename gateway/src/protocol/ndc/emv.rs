@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Tags never kept: track 1 and 2, PAN, cardholder name, expiry date, discretionary data of the tracks.
-const CARD_TAGS: [u32; 9] = [0x56, 0x57, 0x5a, 0x5f20, 0x5f24, 0x9f0b, 0x9f1f, 0x9f20, 0x9f6b];
+/// Tags never kept: track 1 and 2, PAN, cardholder name, expiry date, PIN block, discretionary data of the tracks.
+const CARD_TAGS: [u32; 10] = [0x56, 0x57, 0x5a, 0x5f20, 0x5f24, 0x99, 0x9f0b, 0x9f1f, 0x9f20, 0x9f6b];
 
 /// Deepest nesting of templates that is read; below that all is dropped.
 const DEPTH: u8 = 4;
@@ -56,6 +56,11 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02X}");
         hex
     })
+}
+
+/// The data objects without card data; nothing where these bytes are no BER-TLV.
+pub(in crate::protocol) fn kept(tags: &[u8]) -> Option<Vec<u8>> {
+    without_tags(tags, DEPTH)
 }
 
 fn bytes(hex: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {

@@ -60,7 +60,7 @@ fn a_fault_shows_no_track() {
     let options = Options { header: 1, ..Options::default() };
     let frame = "11|000|||15|%B4123456789011234^EXAMPLE/A^29121010000?|;4123456789011234=2912?".replace('|', "\x1c");
     let fault = decode(frame.as_bytes(), &options).expect_err("no class behind that header");
-    assert_eq!(fault.frame, "11<FS>000<FS><FS><FS>15<FS>%B412345****… (77 bytes)");
+    assert_eq!(fault.frame, "11<FS>000<FS><FS><FS>15<FS>%***********… (77 bytes)");
     let status = "x22|000||8||0|";
     let fault = decode(status.replace('|', "\x1c").as_bytes(), &options).expect_err("no device");
     assert_eq!(fault.frame, "x22<FS>000<FS><FS>8<FS><FS>0<FS>");
