@@ -23,25 +23,33 @@ pub fn pan(digits: &str) -> String {
 /// Text with every run of digits that could be a card number masked, and nothing else changed.
 ///
 /// A run of 12 to 19 digits is masked whether or not its check digit is right: test cards and typing errors are card
-/// data too. Longer runs (counters, track data) are cut to their last four digits.
+/// data too. Longer runs (counters) are cut to their last four digits, and what follows a card number behind `=` (the rest
+/// of its track: expiry, service code, the issuer's own) goes whole.
 pub fn text(text: &str) -> Cow<'_, str> {
     let mut masked: Option<String> = None;
     let mut copied = 0;
     let mut rest = 0;
+    let mut track_at = 0;
     let bytes = text.as_bytes();
     while rest < bytes.len() {
         let run = bytes[rest..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if run >= *PAN_DIGITS.start() {
+        let track = run > 0 && rest > 1 && rest == track_at;
+        if track || run >= *PAN_DIGITS.start() {
             let out = masked.get_or_insert_with(|| String::with_capacity(text.len()));
             out.push_str(&text[copied..rest]);
             let digits = &text[rest..rest + run];
-            if PAN_DIGITS.contains(&run) {
+            if track {
+                out.push_str(&"*".repeat(run));
+            } else if PAN_DIGITS.contains(&run) {
                 out.push_str(&pan(digits));
             } else {
                 out.push_str(&"*".repeat(run - SHOWN_BACK));
                 out.push_str(&digits[run - SHOWN_BACK..]);
             }
             copied = rest + run;
+            if bytes.get(copied) == Some(&b'=') {
+                track_at = copied + 1;
+            }
         }
         rest += run.max(1);
     }
@@ -94,7 +102,8 @@ mod tests {
     fn text_keeps_all_but_card_numbers() {
         assert_eq!(text("PAN 4123456789011234 AT 12:00"), "PAN 412345******1234 AT 12:00");
         assert_eq!(text("TRAN NO 000312"), "TRAN NO 000312");
-        assert_eq!(text("4123456789011234=29121010000000000000"), "412345******1234=****************0000");
+        assert_eq!(text("4123456789011234=29121010000000000000"), "412345******1234=********************");
+        assert_eq!(text("4123456789011234=2912101 OK 2912"), "412345******1234=******* OK 2912");
         assert!(matches!(text("no digits: ünïcode"), Cow::Borrowed(_)));
     }
 

@@ -148,9 +148,9 @@ impl Job<'_> {
             (Input::Sample, named) => {
                 let sample = Sample::parse(bytes)?;
                 let protocol = sample.protocol()?;
-                let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
-                let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
+                let usual = Profile::builtin(sample.profile(protocol, &bytes)).map_err(|error| error.to_string())?;
+                let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
                 self.stream(profile, framing, &bytes, Some(&sample.id), out)
             }
             (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
+use crate::protocol::journal::Dialect;
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -25,8 +26,17 @@ impl Sample {
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
-            "ej_text" => Ok(Protocol::Journal),
+            "ej_text" | "hyosung_wince_journal" => Ok(Protocol::Journal),
             other => Err(format!("no decoder for sample protocol `{other}`")),
+        }
+    }
+
+    /// The built-in profile that it is decoded by. Samples of printed journals do not name a maker: the words tell.
+    pub(super) fn profile(&self, protocol: Protocol, bytes: &[u8]) -> &'static str {
+        match self.protocol.as_str() {
+            "ej_text" => Dialect::recognise(bytes),
+            "hyosung_wince_journal" => "hyosung-moniplus",
+            _ => protocol.usual_profile(),
         }
     }
 
@@ -35,6 +45,7 @@ impl Sample {
         match self.framing.as_str() {
             "payload_only" | "none" => Ok(Framing::NONE),
             "len2be" => Ok(Framing::LENGTH),
+            "record:X+FS" => Ok(Framing::Delimiter { byte: 0x1c, max: Framing::LINE.max() }),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
             other => Err(format!("unknown sample framing `{other}`")),
         }

@@ -64,8 +64,8 @@ fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
                     event.attributes.insert(name.clone(), value.clone());
                 }
             }
-            // Fields of the event itself, or the NDC decoder's under another name.
-            ("device" | "t_code" | "supplies", _) => {}
+            // What the event says itself, or the NDC decoder under another name.
+            ("device" | "t_code" | "supplies" | "ts" | "data", _) => {}
             _ => {
                 event.attributes.entry(name.clone()).or_insert_with(|| value.clone());
             }

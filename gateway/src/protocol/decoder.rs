@@ -1,7 +1,7 @@
 //! One decoder for every protocol: frames in, messages and faults out; and with the framing, bytes in.
 
 use super::framing::{Framer, Framing};
-use super::journal::{Dialect, DialectError, Journal};
+use super::journal::{DialectError, Journal};
 use super::{Fault, Message, Protocol, jsonl, ndc};
 use crate::profile::Profile;
 
@@ -24,10 +24,7 @@ impl Decoder {
     pub fn new(protocol: Protocol, profile: &Profile) -> Result<Decoder, DialectError> {
         match protocol {
             Protocol::Ndc => Ok(Decoder::Ndc(profile.ndc)),
-            Protocol::Journal => {
-                let dialect = Dialect::named(profile.dialect.as_deref())?;
-                Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
-            }
+            Protocol::Journal => Ok(Decoder::Journal(Box::new(Journal::new(profile.dialect()?)))),
             Protocol::Jsonl => Ok(Decoder::Jsonl),
         }
     }
