@@ -4,6 +4,8 @@ pub mod device;
 pub(crate) mod journal;
 mod ndc;
 
+pub use journal::day as journal_day;
+
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
 use crate::protocol::{Fault, Message, jsonl};

@@ -88,6 +88,15 @@ impl Message {
         }
     }
 
+    /// The lines of a journal that it holds, masked: they are kept for disputes whether or not anything happened in them.
+    pub fn journal_text(&self) -> &[journal::Line] {
+        match self {
+            Message::Journal(entry) => &entry.text,
+            // Blocks of an uploaded electronic journal are lines too: theirs belong here once they are decoded.
+            Message::Ndc(_) | Message::Jsonl(_) => &[],
+        }
+    }
+
     /// Whether it says who speaks, and nothing else.
     pub fn is_hello(&self) -> bool {
         matches!(self, Message::Jsonl(jsonl::Line::Hello(_)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use super::{Fold, journal, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
 use crate::event::Event;
 
 /// What the writer knows between transactions.
@@ -96,6 +96,9 @@ impl Ledger {
             for event in folded.drain(..) {
                 written.events.push(self.append(connection, event, touched)?);
             }
+        }
+        for line in &submission.journal {
+            journal::write(connection, line)?;
         }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;

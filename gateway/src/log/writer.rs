@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::journal::Pruning;
 use super::open::{is_damage, suspect};
 use super::queue::{Cycle, Queue};
 use super::tail::Tail;
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
+    pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -38,15 +40,15 @@ impl Writer {
     /// or that it was not. The process is expected to end and to read again what there is.
     pub(super) fn run(mut self) {
         loop {
-            let cycle = self.queue.take(PATIENCE);
+            let cycle = self.queue.take(PATIENCE, self.pruning.wait());
             let last = cycle.last;
-            if let Err(error) = self.commit(cycle) {
+            if let Err(error) = self.commit(cycle).and_then(|()| self.pruning.run(&self.connection)) {
                 tracing::error!(%error, "The event log could not commit and stops.");
                 if is_damage(&error) {
                     suspect(&self.path);
                 }
                 self.queue.close();
-                drop(self.queue.take(Duration::ZERO));
+                drop(self.queue.take(Duration::ZERO, Duration::ZERO));
                 return;
             }
             if last {

@@ -1,7 +1,7 @@
 //! A journal's entry to events, its local time to an instant.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use serde_json::Value;
 
@@ -90,6 +90,22 @@ fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZo
     }
 }
 
+/// The terminal's day that a line belongs to: on which it was printed, or, where only a time of day is known, the day that
+/// brings this time nearest to when the line came; else the day on which it came.
+pub fn day(printed_at: Option<LocalTime>, received_at: Timestamp, time_zone: &TimeZone) -> Date {
+    let received = time_zone.to_datetime(received_at);
+    let today = received.date();
+    match printed_at {
+        Some(LocalTime::Known(local)) => local.date(),
+        Some(LocalTime::TimeOfDay(time)) => {
+            let days = [Some(today), today.yesterday().ok(), today.tomorrow().ok()];
+            let apart = |day: &Date| day.to_datetime(time).duration_since(received).abs();
+            days.into_iter().flatten().min_by_key(apart).unwrap_or(today)
+        }
+        None => today,
+    }
+}
+
 fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
     let ambiguous = time_zone.to_ambiguous_timestamp(local);
     let why = match ambiguous.offset() {
@@ -102,9 +118,25 @@ fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
+    use jiff::civil::{date, time};
 
     use super::*;
+
+    #[test]
+    fn a_line_belongs_to_the_terminals_day() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+        // Half past midnight in Berlin.
+        let received: Timestamp = "2030-01-14T23:30:00Z".parse().expect("an instant");
+        for (printed_at, expected) in [
+            (None, date(2030, 1, 15)),
+            (Some(LocalTime::Known(date(2029, 12, 31).at(23, 59, 0, 0))), date(2029, 12, 31)),
+            (Some(LocalTime::TimeOfDay(time(0, 29, 0, 0))), date(2030, 1, 15)),
+            (Some(LocalTime::TimeOfDay(time(0, 31, 0, 0))), date(2030, 1, 15)),
+            (Some(LocalTime::TimeOfDay(time(23, 59, 0, 0))), date(2030, 1, 14)),
+        ] {
+            assert_eq!(day(printed_at, received, &berlin), expected, "{printed_at:?}");
+        }
+    }
 
     #[test]
     fn gaps_and_folds_are_decided_and_flagged() {

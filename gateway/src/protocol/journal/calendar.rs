@@ -14,6 +14,15 @@ pub enum LocalTime {
     TimeOfDay(Time),
 }
 
+impl std::fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LocalTime::Known(time) => time.fmt(f),
+            LocalTime::TimeOfDay(time) => time.fmt(f),
+        }
+    }
+}
+
 /// Half a day: a time of day that is earlier by more than this belongs to the next day.
 const HALF_DAY_SECONDS: i64 = 12 * 60 * 60;
 
