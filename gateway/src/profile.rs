@@ -135,9 +135,9 @@ impl Profile {
             profile.dialect_text = Some(text.into());
             dialect_path = path;
         }
-        match profile.dialect() {
-            Ok(_) => Ok(profile),
-            Err(source) => Err(ProfileError::Dialect { path: dialect_path, source: Box::new(source) }),
+        match profile.dialect.as_ref().map(|_| profile.dialect()) {
+            Some(Err(source)) => Err(ProfileError::Dialect { path: dialect_path, source: Box::new(source) }),
+            _ => Ok(profile),
         }
     }
 

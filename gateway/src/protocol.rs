@@ -11,6 +11,8 @@ pub mod journal;
 pub mod jsonl;
 pub mod ndc;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use answer::Outcome;
@@ -89,11 +91,11 @@ impl Message {
     }
 
     /// The lines of a journal that it holds, masked: they are kept for disputes whether or not anything happened in them.
-    pub fn journal_text(&self) -> &[journal::Line] {
+    pub fn journal_text(&self) -> Cow<'_, [journal::Line]> {
         match self {
-            Message::Journal(entry) => &entry.text,
-            // Blocks of an uploaded electronic journal are lines too: theirs belong here once they are decoded.
-            Message::Ndc(_) | Message::Jsonl(_) => &[],
+            Message::Journal(entry) => Cow::Borrowed(&entry.text),
+            // An uploaded block of an electronic journal holds lines, too: `journal::uploaded` makes them of its text.
+            Message::Ndc(_) | Message::Jsonl(_) => Cow::Borrowed(&[]),
         }
     }
 

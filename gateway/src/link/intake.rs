@@ -229,13 +229,14 @@ impl Intake {
     /// The printed lines that a message holds, each with the day it is found under.
     fn journal(&self, terminal: &Terminal, message: &Message) -> Vec<NewLine> {
         let (received_at, _) = clock::now();
-        let lines = message.journal_text().iter().map(|line| NewLine {
+        let text = message.journal_text().into_owned();
+        let lines = text.into_iter().map(|line| NewLine {
             terminal: terminal.name.clone(),
             link: self.name.clone(),
             received_at,
             day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
             printed_at: line.printed_at.map(|time| time.to_string()),
-            text: line.text.clone(),
+            text: line.text,
         });
         lines.collect()
     }

@@ -149,8 +149,7 @@ impl Archive {
     pub(super) fn at(path: &Path) -> Result<Archive, LogError> {
         let unreadable = |error: rusqlite::Error| LogError::Unreadable(format!("{}: {error}", path.display()));
         let connection = open_reader(path).map_err(unreadable)?;
-        let version: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unreadable)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unreadable)?;
         if version < SINCE_VERSION {
             return Err(LogError::Unreadable(format!("{} is older than journals are kept", path.display())));
         }

@@ -43,7 +43,8 @@ fn places_ids_and_positions_survive_a_restart() {
     log.save_progress(progress.clone());
     let state = vec![("count".to_owned(), Some(vec![7]))];
     let commit = PluginCommit { plugin: "cash-low".to_owned(), cursor: 3, state };
-    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit), ..Submission::default() }).expect("commits");
+    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit), ..Submission::default() })
+        .expect("commits");
     let prefix = log.id_prefix().to_owned();
     log.close();
     assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)));
@@ -106,16 +107,20 @@ fn journal_lines_are_kept_with_their_events_or_not_at_all() {
     for (events, text) in [(vec![event("a")], "with an event"), (vec![large], "refused"), (Vec::new(), "alone")] {
         let _ = log.submit_blocking(Submission { events, journal: vec![line(text)], plugin: None });
     }
-    let search =
-        Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 10, after: None };
+    let search = Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 10, after: None };
     let texts = |archive: Archive| -> Vec<String> {
         archive.search(&search).expect("reads").lines.into_iter().map(|line| line.text).collect()
     };
     assert_eq!(texts(log.archive().expect("opens")), ["with an event", "alone"]);
     assert_eq!(*log.head().borrow(), 1);
+    // A block that is sent again is the same block.
+    for _ in 0..2 {
+        let events = vec![NewEvent { source_id: Some("block".to_owned()), ..event("a") }];
+        log.submit_blocking(Submission { events, journal: vec![line("a block")], plugin: None }).expect("commits");
+    }
     log.close();
     drop(log);
-    assert_eq!(texts(Archive::open(dir.path()).expect("opens")), ["with an event", "alone"]);
+    assert_eq!(texts(Archive::open(dir.path()).expect("opens")), ["with an event", "alone", "a block"]);
     assert!(Archive::open(&dir.path().join("nowhere")).is_err());
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Fold, journal, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
 
 /// What the writer knows between transactions.
@@ -97,8 +97,11 @@ impl Ledger {
                 written.events.push(self.append(connection, event, touched)?);
             }
         }
-        for line in &submission.journal {
-            journal::write(connection, line)?;
+        // What was sent again was kept the first time.
+        if written.duplicates == 0 {
+            for line in &submission.journal {
+                journal::write(connection, line)?;
+            }
         }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;

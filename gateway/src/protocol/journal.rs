@@ -117,6 +117,19 @@ impl Entry {
     }
 }
 
+/// The lines of an uploaded block of an NCR electronic journal, dated as far as the block itself tells.
+pub fn uploaded(text: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    // The dialect is part of the program; a test compiles it.
+    if let Ok(dialect) = Dialect::named("ncr") {
+        let mut journal = Journal::new(dialect);
+        let mut keep = |entry: Result<Entry, Fault>| lines.extend(entry.into_iter().flat_map(|entry| entry.text));
+        journal.push(text.as_bytes(), &mut keep);
+        journal.finish(&mut keep);
+    }
+    lines
+}
+
 /// The field that a header carries.
 const HEADER_FIELD: &str = "journal_seq";
 

@@ -227,7 +227,8 @@ impl Follower {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
         let events = events.into_iter().map(Into::into).collect();
-        let answer = self.context.log.submit_blocking(Submission { events, plugin: Some(commit), ..Submission::default() });
+        let answer =
+            self.context.log.submit_blocking(Submission { events, plugin: Some(commit), ..Submission::default() });
         match answer {
             Ok(_) => {
                 host.state.commit();

@@ -261,6 +261,22 @@ fn a_line_that_the_printer_broke_is_one() {
 }
 
 #[test]
+fn an_uploaded_block_is_lines_with_their_dates() {
+    let lines = uploaded("*511*01/15/2030*05:51*\n*TRANSACTION START*\nTHANK YOU\n05:52:22 TRANSACTION END\n");
+    let shown: Vec<String> =
+        lines.iter().map(|line| format!("{} {}", line.printed_at.expect("dated"), line.text)).collect();
+    assert_eq!(
+        shown,
+        [
+            "2030-01-15T05:51:00 *511*01/15/2030*05:51*",
+            "2030-01-15T05:51:00 *TRANSACTION START*",
+            "2030-01-15T05:51:00 THANK YOU",
+            "2030-01-15T05:52:22 05:52:22 TRANSACTION END"
+        ]
+    );
+}
+
+#[test]
 fn the_words_tell_whose_journal_it_is() {
     for (journal, model) in [
         (&b"10:02:11 -> TRANSACTION START\r\n10:02:20 PIN ENTERED\r\n10:02:45 CASH TAKEN\r\n"[..], "wincor-procash"),
