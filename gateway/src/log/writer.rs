@@ -68,9 +68,11 @@ impl Writer {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
+        let mut journal_lines = 0;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates }) => {
+                Ok(Written { receipt, events: written, duplicates, journal_lines: lines }) => {
+                    journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
                     answers.push((job.answer, Ok(receipt)));
@@ -90,6 +92,7 @@ impl Writer {
         }
         self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.

@@ -6,6 +6,7 @@ use super::*;
 use crate::event::Event;
 use crate::normalize::{Context, journal};
 use crate::profile::Profile;
+use crate::protocol::{Decoder, Protocol, Stream};
 
 /// What one line or record of this model means, and the message it is.
 fn told(model: &str, line: &str) -> (Vec<String>, Map<String, Value>) {
@@ -178,7 +179,7 @@ fn a_procash_journal() {
 #[test]
 fn every_kind_of_a_moniplus_record() {
     let txn = "CS00000 ^0001^CW^CA^--^0018^************^03072025^140755^00202766^000000000001^00000100^000000^03072025^395\
-               ^    2000^       0^    00202766^ 6^FALSE^0000000^4123456789010018^0000^000000000000^~L00^1";
+               ^    2000^       0^    00202766^ 6^FALSE^D1710A3^4123456789010018^0000^000000000000^~L00^1";
     for (kind, data, expected) in [
         ("TA", txn, "txn.completed:info"),
         ("TB", txn, "device.fault:major"),
@@ -220,8 +221,55 @@ fn every_kind_of_a_moniplus_record() {
     let (events, message) = decoded("hyosung-moniplus", &format!("0000^ TE^    0054^2025^03^07^14^07^29^{txn}^X"));
     assert_eq!(message["length_wrong"], true);
     assert_eq!((&message["amount_requested"], &message["success"]), (&"2000".into(), &false.into()));
+    assert_eq!(
+        (&message["tran_no"], &message["surcharge"], &message["error_code"]),
+        (&"0001".into(), &"395".into(), &"D1710A3".into())
+    );
     assert_eq!(events[0].card.as_deref(), Some("412345******0018"));
     assert_eq!(events[0].occurred_at.map(|at| at.to_string()).as_deref(), Some("2025-03-07T14:07:29Z"));
+}
+
+/// A small generator with a fixed seed (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).expect("31 bits") % sides
+    }
+}
+
+#[test]
+fn every_model_survives_any_bytes_and_any_cut() {
+    let mut dice = Dice(0x0dd_ba11);
+    for (model, text) in [
+        ("ncr-journal", &b"*511*01/15/2030*05:51*\r*TRANSACTION START*\r  *8312*1*E*001020100,M-00,R-11120\rX\r"[..]),
+        ("wincor-procash", b"10:02:11 -> TRANSACTION START\r\n10:02:33 CASH REQUEST: 01020000\r\n10:02:50 <- X\r\n"),
+        ("hyosung-moniplus", b"0054^ OA^    0002^2024^11^05^00^12^41^Safe door: OPEN^X\x1c0041^ SF^    0001^20^X\x1c"),
+    ] {
+        let profile = Profile::builtin(model).expect("built in");
+        let run = |parts: &[&[u8]]| {
+            let decoder = Decoder::new(Protocol::Journal, &profile).expect("a decoder");
+            let mut stream = Stream::new(profile.framing, decoder);
+            let mut heard = Vec::new();
+            parts.iter().for_each(|part| stream.push(part, &mut |message| heard.push(message)));
+            stream.finish(&mut |message| heard.push(message));
+            heard
+        };
+        for round in 0..200 {
+            let mut bytes = text.repeat(2);
+            for _ in 0..round % 20 {
+                let at = dice.roll(bytes.len());
+                bytes[at] = u8::try_from(dice.roll(256)).expect("a byte");
+            }
+            let (left, right) = bytes.split_at(dice.roll(bytes.len()));
+            let whole = run(&[&bytes]);
+            assert!(!whole.is_empty());
+            assert_eq!(run(&[left, right]), whole, "{model}: {bytes:?}");
+        }
+    }
 }
 
 #[test]
