@@ -161,7 +161,7 @@ impl Archive {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn search(&self, search: &Search) -> Result<Page, LogError> {
-        read(&self.0, search).map_err(|error| LogError::Unreadable(error.to_string()))
+        read(&self.0, search, EXAMINED).map_err(|error| LogError::Unreadable(error.to_string()))
     }
 }
 
@@ -169,12 +169,12 @@ const SELECT: &str = "SELECT id, day, link, received_ms, printed_at, text FROM j
     WHERE terminal = (SELECT id FROM journal_terminal WHERE name = ?1) AND day BETWEEN ?2 AND ?3
     AND (day > ?4 OR id > ?5) ORDER BY day, id LIMIT ?6";
 
-fn read(connection: &Connection, search: &Search) -> rusqlite::Result<Page> {
+fn read(connection: &Connection, search: &Search, most: i64) -> rusqlite::Result<Page> {
     let after = search.after.unwrap_or(Cursor { day: i64::MIN, id: 0 });
     let from = search.from.map_or(i64::MIN, day).max(after.day);
     let to = search.to.map_or(i64::MAX, day);
     let mut select = connection.prepare_cached(SELECT)?;
-    let mut rows = select.query(params![search.terminal, from, to, after.day, after.id, EXAMINED])?;
+    let mut rows = select.query(params![search.terminal, from, to, after.day, after.id, most])?;
     let mut page = Page { lines: Vec::new(), next: None };
     let mut examined = 0;
     while let Some(row) = rows.next()? {
@@ -191,7 +191,7 @@ fn read(connection: &Connection, search: &Search) -> rusqlite::Result<Page> {
                 text,
             });
         }
-        if page.lines.len() >= search.limit || examined == EXAMINED {
+        if page.lines.len() >= search.limit || examined == most {
             page.next = Some(cursor);
             break;
         }
@@ -292,11 +292,11 @@ mod tests {
         Search { terminal: terminal.to_owned(), from, to, pattern: None, limit, after: None }
     }
 
-    /// The texts of all pages.
+    /// The texts of all pages, each read from two lines at most.
     fn texts(connection: &Connection, mut search: Search) -> Vec<String> {
         let mut texts = Vec::new();
         loop {
-            let page = read(connection, &search).expect("reads");
+            let page = read(connection, &search, 2).expect("reads");
             texts.extend(page.lines.into_iter().map(|line| line.text));
             match page.next {
                 Some(next) => search.after = Some(next.to_string().parse().expect("reads back")),

@@ -16,6 +16,9 @@ use super::{Echo, Entry, HEADER_FIELD, Line, Tells, controls, status};
 use crate::mask;
 use crate::protocol::Fault;
 
+/// Lines of counts that follow one event at most: what goes on longer is no block of counts.
+const COUNT_LINES: usize = 64;
+
 /// Counted places at most (cassette types).
 const PLACES: usize = 32;
 
@@ -184,7 +187,8 @@ impl Reader {
         }
         let rule = dialect.rule(words);
         let role = rule.map(|rule| rule.role);
-        if !matches!(role, Some(Role::Section | Role::Counts)) {
+        let full = self.held.as_ref().is_some_and(|held| held.entry.text.len() > COUNT_LINES);
+        if full || !matches!(role, Some(Role::Section | Role::Counts)) {
             self.release(out);
         }
         let printed = |entry: &Entry| Line { printed_at: entry.printed_at, text: masked.clone().into_owned() };

@@ -213,6 +213,11 @@ fn counts_belong_to_the_event_before_them() {
     assert_eq!(told[0].attributes["dispensed"], serde_json::json!([11, 0, 0, 4]));
     assert_eq!(told[0].attributes["remaining"], serde_json::json!([1, 0]));
     assert_eq!(told[1].attributes["added"], serde_json::json!([2000, 2000, 2000, 1500]));
+    // A block that does not end is let go, and costs no memory.
+    let endless = format!("CASH ADDED\r{}", "TYPE 1 =  2000\r".repeat(1000));
+    let (all, _) = entries(&[endless.as_bytes()]);
+    assert!(all.iter().all(|entry| entry.text.len() <= 65));
+    assert_eq!(all.iter().map(|entry| entry.text.len()).sum::<usize>(), 1001);
     // The end of the block tells; the next line may be hours away.
     let mut reader = Journal::new(Dialect::named("ncr").expect("the built-in dialect"));
     let mut count = 0;
