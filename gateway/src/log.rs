@@ -11,6 +11,7 @@
 mod epoch;
 mod journal;
 mod open;
+mod pruning;
 mod queue;
 mod read;
 mod tail;
@@ -230,7 +231,7 @@ impl Log {
             },
             queue: Arc::clone(&queue),
             tail: Arc::clone(&tail),
-            pruning: journal::Pruning::new(config.journal_keep_days),
+            pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             metrics,
         };

@@ -4,7 +4,7 @@ pub mod device;
 pub(crate) mod journal;
 mod ndc;
 
-pub use journal::day as journal_day;
+pub use journal::{date_by_arrival, day as journal_day};
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;

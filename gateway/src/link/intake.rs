@@ -220,6 +220,11 @@ impl Intake {
                 .into_iter()
                 .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
         );
+        let (now, synced) = clock::now();
+        // A clock that is known to be wrong dates nothing.
+        for NewEvent { event, .. } in events.iter_mut().filter(|_| synced != Some(false)) {
+            normalize::date_by_arrival(event, message, now, &terminal.time_zone);
+        }
         if let (Some(first), Some(id)) = (events.first_mut(), message.source_id()) {
             first.source_id = Some(id.to_owned());
         }

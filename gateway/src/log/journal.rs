@@ -1,30 +1,21 @@
-//! The journal text that is kept for disputes: written with the events of the same lines, searched by terminal and day,
-//! pruned by an age of its own.
+//! The journal text that is kept for disputes: written with the events of the same lines, searched by terminal and day.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
 use super::LogError;
 use super::open::{FILE, open_reader};
-use super::transaction::number;
-use crate::clock;
+use super::transaction::place;
 
 /// Lines read at most for one page: bounds the time of a search that finds nothing.
 const EXAMINED: i64 = 20_000;
-/// Rows pruned in one transaction: it holds events up for milliseconds.
-const SLICE: i64 = 500;
-/// Pause between two slices, while there is more to prune.
-const BETWEEN_SLICES: Duration = Duration::from_secs(1);
-/// Pause where there is no more.
-const BETWEEN_PRUNINGS: Duration = Duration::from_secs(3600);
 /// Longest pattern, and most memory of it compiled.
 const PATTERN_CHARS: usize = 1000;
 const PATTERN_BYTES: usize = 1 << 20;
@@ -183,7 +174,7 @@ fn read(connection: &Connection, search: &Search, most: i64) -> rusqlite::Result
         let text: String = row.get(5)?;
         if search.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text.as_bytes())) {
             page.lines.push(KeptLine {
-                id: super::transaction::place(cursor.id),
+                id: place(cursor.id),
                 terminal: search.terminal.clone(),
                 link: row.get(2)?,
                 received_at: Timestamp::from_millisecond(row.get(3)?).unwrap_or(Timestamp::UNIX_EPOCH),
@@ -223,51 +214,6 @@ pub(super) fn write(connection: &Connection, line: &NewLine) -> rusqlite::Result
 /// A day as it is stored: `20300115`.
 fn day(date: Date) -> i64 {
     i64::from(date.year()) * 10_000 + i64::from(date.month()) * 100 + i64::from(date.day())
-}
-
-/// When the next slice of old lines is due.
-#[derive(Debug)]
-pub(super) struct Pruning {
-    keep: Option<SignedDuration>,
-    next: Instant,
-}
-
-impl Pruning {
-    /// Lines older than this many days go; with 0 none does.
-    pub(super) fn new(keep_days: u32) -> Pruning {
-        let keep = (keep_days > 0).then(|| SignedDuration::from_hours(24 * i64::from(keep_days)));
-        Pruning { keep, next: Instant::now() }
-    }
-
-    /// How long until something is due.
-    pub(super) fn wait(&self) -> Duration {
-        match self.keep {
-            Some(_) => self.next.saturating_duration_since(Instant::now()),
-            None => BETWEEN_PRUNINGS,
-        }
-    }
-
-    /// Prunes one slice where one is due. A clock that is known to be wrong prunes nothing.
-    pub(super) fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(keep) = self.keep.filter(|_| self.wait().is_zero()) else { return Ok(()) };
-        let (now, synced) = clock::now();
-        let before = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
-        let pruned = if synced == Some(false) { 0 } else { prune(connection, before)? };
-        self.next = Instant::now() + if pruned < SLICE { BETWEEN_PRUNINGS } else { BETWEEN_SLICES };
-        Ok(())
-    }
-}
-
-/// Takes the oldest lines away, up to the last of a slice that came before this instant. By place and not by time alone: a
-/// line that came while the clock was ahead does not hold up those behind it.
-fn prune(connection: &Connection, before: Timestamp) -> rusqlite::Result<i64> {
-    let pruned = connection
-        .prepare_cached(
-            "DELETE FROM journal WHERE id <= (SELECT max(id) FROM
-             (SELECT id, received_ms FROM journal ORDER BY id LIMIT ?1) WHERE received_ms < ?2)",
-        )?
-        .execute(params![SLICE, before.as_millisecond()])?;
-    Ok(number(u64::try_from(pruned).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -338,20 +284,5 @@ mod tests {
         let all = plan.join("; ");
         assert!(all.contains("USING INDEX journal_day (terminal=? AND day>? AND day<?)"), "{all}");
         assert!(!all.contains("TEMP B-TREE") && !all.contains("SCAN"), "{all}");
-    }
-
-    #[test]
-    fn old_lines_go_in_slices_and_a_clock_that_was_ahead_holds_nothing_up() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let store = open::open(dir.path()).expect("opens").connection;
-        let old = |hour: i64| Timestamp::from_second(hour * 3600).expect("an instant");
-        for hour in 0..SLICE + 10 {
-            let received_at = if hour == 3 { "2090-01-01T00:00:00Z".parse().expect("an instant") } else { old(hour) };
-            write(&store, &NewLine { received_at, ..line("a", date(2030, 1, 15), "x") }).expect("writes");
-        }
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), SLICE);
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 5);
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 0);
-        assert_eq!(texts(&store, search("a", None, None, 100)).len(), 5);
     }
 }

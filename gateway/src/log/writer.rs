@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::journal::Pruning;
 use super::open::{is_damage, suspect};
+use super::pruning::Pruning;
 use super::queue::{Cycle, Queue};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Context;
 use super::device::{self, device_status};
 use crate::event::{Event, Kind, Money};
+use crate::protocol::Message;
 use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
 
 /// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
@@ -106,6 +107,16 @@ pub fn day(printed_at: Option<LocalTime>, received_at: Timestamp, time_zone: &Ti
     }
 }
 
+/// Gives an event whose line told the time of day alone its instant, by when the line came. Marked with `date_assumed`.
+pub fn date_by_arrival(event: &mut Event, message: &Message, received_at: Timestamp, time_zone: &TimeZone) {
+    let Message::Journal(Entry { printed_at: printed_at @ Some(LocalTime::TimeOfDay(time)), .. }) = message else {
+        return;
+    };
+    let local = day(*printed_at, received_at, time_zone).to_datetime(*time);
+    occurred(event, Some(LocalTime::Known(local)), time_zone);
+    event.attributes.insert("date_assumed".to_owned(), true.into());
+}
+
 fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
     let ambiguous = time_zone.to_ambiguous_timestamp(local);
     let why = match ambiguous.offset() {
@@ -136,6 +147,28 @@ mod tests {
         ] {
             assert_eq!(day(printed_at, received, &berlin), expected, "{printed_at:?}");
         }
+    }
+
+    #[test]
+    fn a_time_of_day_is_dated_by_its_arrival() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+        let received: Timestamp = "2030-01-14T23:00:02Z".parse().expect("an instant");
+        let entry = |printed_at| {
+            Message::Journal(Entry {
+                printed_at,
+                tells: Tells::Fields,
+                echo: Echo::New,
+                line: String::new(),
+                fields: serde_json::Map::new(),
+                text: Vec::new(),
+            })
+        };
+        let mut event = Event::new(Kind::CashTaken);
+        date_by_arrival(&mut event, &entry(None), received, &berlin);
+        assert_eq!(event.occurred_at, None);
+        date_by_arrival(&mut event, &entry(Some(LocalTime::TimeOfDay(time(23, 59, 58, 0)))), received, &berlin);
+        assert_eq!(event.occurred_at, "2030-01-14T22:59:58Z".parse().ok());
+        assert_eq!(event.attributes["date_assumed"], true);
     }
 
     #[test]
