@@ -1,9 +1,10 @@
-//! HTTP: health for whoever watches the process, metrics for Prometheus.
+//! HTTP: health for whoever watches the process, metrics for Prometheus, the kept journals for disputes.
 //!
 //! Every route passes the one authorisation layer (`auth`), which knows the public ones.
 
 mod auth;
 mod health;
+mod journal;
 mod problem;
 
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/api/v1/journal", get(journal::search))
         .fallback(problem::not_found)
         .layer(axum::middleware::from_fn(auth::authorise))
         .layer(axum::middleware::from_fn_with_state(view.clone(), health::count))

@@ -5,6 +5,7 @@ mod decode;
 mod demo;
 mod exit;
 mod health;
+mod journal;
 mod logging;
 mod run;
 mod sample;
@@ -32,6 +33,7 @@ enum Verb {
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
+    Journal(journal::Journal),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
+        Verb::Journal(journal) => journal.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

@@ -5,6 +5,8 @@ mod iso8583;
 pub(crate) mod journal;
 mod ndc;
 
+pub use journal::{date_by_arrival, day as journal_day};
+
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
 use crate::protocol::{Fault, Message, jsonl};

@@ -12,6 +12,8 @@ pub mod journal;
 pub mod jsonl;
 pub mod ndc;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use answer::Outcome;
@@ -95,6 +97,15 @@ impl Message {
             Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
             Message::Ndc(message) => message.source_id(),
             _ => None,
+        }
+    }
+
+    /// The lines of a journal that it holds, masked: they are kept for disputes whether or not anything happened in them.
+    pub fn journal_text(&self) -> Cow<'_, [journal::Line]> {
+        match self {
+            Message::Journal(entry) => Cow::Borrowed(&entry.text),
+            Message::Ndc(ndc::Message::Block(block)) => Cow::Owned(journal::uploaded(&block.text)),
+            Message::Ndc(_) | Message::Iso8583(_) | Message::Jsonl(_) => Cow::Borrowed(&[]),
         }
     }
 

@@ -12,7 +12,7 @@ use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, Receipt, Submission};
+use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
@@ -194,7 +194,7 @@ impl Intake {
     /// Appends an event of the link itself; nobody waits for it.
     pub(super) fn note(&self, terminal: &str, event: Event) {
         let event = self.stamp(terminal, event);
-        let submission = Submission { events: vec![event.into()], plugin: None };
+        let submission = Submission { events: vec![event.into()], ..Submission::default() };
         if self.shared.log.enqueue(submission).is_err() {
             tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
         }
@@ -220,10 +220,30 @@ impl Intake {
                 .into_iter()
                 .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
         );
+        let (now, synced) = clock::now();
+        // A clock that is known to be wrong dates nothing.
+        for NewEvent { event, .. } in events.iter_mut().filter(|_| synced != Some(false)) {
+            normalize::date_by_arrival(event, message, now, &terminal.time_zone);
+        }
         if let (Some(first), Some(id)) = (events.first_mut(), message.source_id()) {
             first.source_id = Some(id.to_owned());
         }
-        self.submit(terminal, events)
+        self.submit(terminal, events, self.journal(terminal, message))
+    }
+
+    /// The printed lines that a message holds, each with the day it is found under.
+    fn journal(&self, terminal: &Terminal, message: &Message) -> Vec<NewLine> {
+        let (received_at, _) = clock::now();
+        let text = message.journal_text().into_owned();
+        let lines = text.into_iter().map(|line| NewLine {
+            terminal: terminal.name.clone(),
+            link: self.name.clone(),
+            received_at,
+            day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
+            printed_at: line.printed_at.map(|time| time.to_string()),
+            text: line.text,
+        });
+        lines.collect()
     }
 
     /// Submits the event that a frame nobody understands is.
@@ -231,16 +251,16 @@ impl Intake {
         let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
         let event = self.stamp(owner, normalize::fault(fault));
         // Whether or not the event is kept, the source is told what was wrong.
-        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], plugin: None });
+        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
         Answer::Refused(fault.reason.clone())
     }
 
-    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>) -> Answer {
+    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>, journal: Vec<NewLine>) -> Answer {
         let now = jiff::Timestamp::now().as_second();
         if self.shared.inventory.named(&terminal.name).is_some() {
             self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
         }
-        match self.shared.log.enqueue(Submission { events, plugin: None }) {
+        match self.shared.log.enqueue(Submission { events, journal, plugin: None }) {
             Ok(answer) => Answer::Pending(answer),
             Err(_) => Answer::Stopped,
         }

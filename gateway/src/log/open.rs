@@ -10,9 +10,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::epoch::Epoch;
 
 /// The store's file in the data folder.
-const FILE: &str = "events.db";
+pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
@@ -246,11 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn an_older_store_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let connection = Connection::open(dir.path().join(FILE)).expect("opens");
+        connection.execute_batch(MIGRATIONS[0]).expect("makes the tables of the first version");
+        connection.execute("INSERT INTO event VALUES (1, 1, 1, 1, '{}')", []).expect("inserts");
+        connection.pragma_update(None, "user_version", 1).expect("sets");
+        drop(connection);
+        let store = open(dir.path()).expect("migrates").connection;
+        let count = |table: &str| -> i64 {
+            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("counts")
+        };
+        assert_eq!((count("event"), count("journal")), (1, 0));
+    }
+
+    #[test]
     fn a_newer_store_is_left_alone() {
         let dir = tempfile::tempdir().expect("temp dir");
         let store = open(dir.path()).expect("opens");
         store.connection.pragma_update(None, "user_version", 99).expect("sets");
         drop(store);
-        assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, known: 1 })));
+        assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, known: 2 })));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
 
 /// What the writer knows between transactions.
@@ -26,6 +26,7 @@ pub(super) struct Written {
     pub(super) receipt: Receipt,
     pub(super) events: Vec<Arc<Stored>>,
     pub(super) duplicates: u64,
+    pub(super) journal_lines: u64,
 }
 
 /// Why one submission was not written.
@@ -81,7 +82,7 @@ impl Ledger {
         submission: Submission,
         touched: &mut Vec<(String, u64)>,
     ) -> Result<Written, Fault> {
-        let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0 };
+        let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0, journal_lines: 0 };
         let mut folded = Vec::new();
         for NewEvent { event, source_id, reading } in submission.events {
             if let Some(id) = source_id
@@ -95,6 +96,13 @@ impl Ledger {
             self.fold.apply(event, reading, &mut folded);
             for event in folded.drain(..) {
                 written.events.push(self.append(connection, event, touched)?);
+            }
+        }
+        // What was sent again was kept the first time.
+        if written.duplicates == 0 {
+            for line in &submission.journal {
+                journal::write(connection, line)?;
+                written.journal_lines += 1;
             }
         }
         if let Some(commit) = submission.plugin {

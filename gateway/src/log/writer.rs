@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::open::{is_damage, suspect};
+use super::pruning::Pruning;
 use super::queue::{Cycle, Queue};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
+    pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -38,15 +40,15 @@ impl Writer {
     /// or that it was not. The process is expected to end and to read again what there is.
     pub(super) fn run(mut self) {
         loop {
-            let cycle = self.queue.take(PATIENCE);
+            let cycle = self.queue.take(PATIENCE, self.pruning.wait());
             let last = cycle.last;
-            if let Err(error) = self.commit(cycle) {
+            if let Err(error) = self.commit(cycle).and_then(|()| self.pruning.run(&self.connection)) {
                 tracing::error!(%error, "The event log could not commit and stops.");
                 if is_damage(&error) {
                     suspect(&self.path);
                 }
                 self.queue.close();
-                drop(self.queue.take(Duration::ZERO));
+                drop(self.queue.take(Duration::ZERO, Duration::ZERO));
                 return;
             }
             if last {
@@ -66,9 +68,11 @@ impl Writer {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
+        let mut journal_lines = 0;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates }) => {
+                Ok(Written { receipt, events: written, duplicates, journal_lines: lines }) => {
+                    journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
                     answers.push((job.answer, Ok(receipt)));
@@ -88,6 +92,7 @@ impl Writer {
         }
         self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.

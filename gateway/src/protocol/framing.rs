@@ -45,6 +45,14 @@ pub enum Framing {
         #[serde(default = "max_line")]
         max: usize,
     },
+    /// Records that end with this byte; empty ones are no frames.
+    Delimiter {
+        /// The byte.
+        byte: u8,
+        /// Longest record accepted.
+        #[serde(default = "max_line")]
+        max: usize,
+    },
     /// All bytes up to the end are one frame.
     None {
         /// Largest frame accepted.
@@ -79,7 +87,10 @@ impl Framing {
     /// Largest frame accepted.
     pub fn max(self) -> usize {
         match self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => max,
+            Framing::Length { max, .. }
+            | Framing::Line { max }
+            | Framing::Delimiter { max, .. }
+            | Framing::None { max } => max,
         }
     }
 
@@ -92,6 +103,7 @@ impl Framing {
                 Some([&form.announce(counted)?, frame, end].concat())
             }
             Framing::Line { .. } => Some([frame, b"\n"].concat()),
+            Framing::Delimiter { byte, .. } => Some([frame, &[byte]].concat()),
             Framing::None { .. } => Some(frame.to_owned()),
         }
     }
@@ -100,7 +112,10 @@ impl Framing {
     #[must_use]
     pub fn with_max(mut self, limit: usize) -> Framing {
         match &mut self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => *max = limit,
+            Framing::Length { max, .. }
+            | Framing::Line { max }
+            | Framing::Delimiter { max, .. }
+            | Framing::None { max } => *max = limit,
         }
         self
     }
@@ -138,7 +153,8 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8], emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         match self.framing {
             Framing::Length { .. } => self.push_length(bytes, emit),
-            Framing::Line { max } => self.push_lines(bytes, max, emit),
+            Framing::Line { max } => self.push_ended(bytes, b"\r\n", max, emit),
+            Framing::Delimiter { byte, max } => self.push_ended(bytes, &[byte], max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
     }
@@ -150,7 +166,7 @@ impl Framer {
                 Framing::Length { .. } => {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
-                Framing::Line { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
+                Framing::Line { .. } | Framing::Delimiter { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
             }
         }
         self.clear();
@@ -203,16 +219,16 @@ impl Framer {
         }
     }
 
-    fn push_lines(&mut self, mut bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+    fn push_ended(&mut self, mut bytes: &[u8], ends: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         while !bytes.is_empty() {
-            let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let end = bytes.iter().position(|byte| ends.contains(byte));
             let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             if !self.skipping {
                 let room = max - self.buffer.len();
                 append(&mut self.buffer, &line[..line.len().min(room)]);
                 if line.len() > room {
                     self.skipping = true;
-                    emit(Err(Fault::new(format!("a line is longer than {max} bytes"), &self.buffer)));
+                    emit(Err(Fault::new(format!("a line or record is longer than {max} bytes"), &self.buffer)));
                     self.clear();
                 } else if end.is_some() && !self.buffer.is_empty() {
                     emit(Ok(&self.buffer));
