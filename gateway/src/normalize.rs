@@ -3,6 +3,8 @@
 pub mod device;
 pub(crate) mod journal;
 mod ndc;
+mod triton;
+mod xfs4iot;
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
@@ -24,6 +26,8 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+        Message::Triton(message) => triton::events(message, context.profile),
+        Message::Xfs4iot(message) => xfs4iot::events(message),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -41,6 +45,9 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::good(entry, context),
         // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),
+        // Its transactions have no state.
+        Message::Triton(_) => Vec::new(),
+        Message::Xfs4iot(message) => xfs4iot::good(message),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());

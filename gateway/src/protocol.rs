@@ -10,6 +10,8 @@ pub mod framing;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod triton;
+pub mod xfs4iot;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,10 @@ pub enum Protocol {
     Journal,
     /// One JSON object a line.
     Jsonl,
+    /// Triton Standard, of retail terminals.
+    Triton,
+    /// XFS4IoT: a terminal's devices as JSON services.
+    Xfs4iot,
 }
 
 impl Protocol {
@@ -35,6 +41,8 @@ impl Protocol {
             Protocol::Ndc => "ndc",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
         }
     }
 
@@ -44,6 +52,8 @@ impl Protocol {
             Protocol::Ndc => "ncr-selfserv-ndc",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
         }
     }
 }
@@ -58,6 +68,10 @@ pub enum Message {
     Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
+    /// Triton.
+    Triton(triton::Message),
+    /// XFS4IoT.
+    Xfs4iot(Box<xfs4iot::Message>),
 }
 
 impl Message {
@@ -67,6 +81,8 @@ impl Message {
             Message::Ndc(_) => Protocol::Ndc,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
+            Message::Triton(_) => Protocol::Triton,
+            Message::Xfs4iot(_) => Protocol::Xfs4iot,
         }
     }
 
@@ -77,6 +93,8 @@ impl Message {
             Message::Journal(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
+            Message::Triton(message) => message.terminal_id(),
+            Message::Xfs4iot(_) => None,
         }
     }
 
@@ -88,9 +106,13 @@ impl Message {
         }
     }
 
-    /// Whether it says who speaks, and nothing else.
+    /// Whether there is nothing in it to keep: it says who speaks, or steers the line.
     pub fn is_hello(&self) -> bool {
-        matches!(self, Message::Jsonl(jsonl::Line::Hello(_)))
+        matches!(
+            self,
+            Message::Jsonl(jsonl::Line::Hello(_))
+                | Message::Triton(triton::Message::Control { .. } | triton::Message::Repeated { .. })
+        )
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::protocol::Protocol;
 use crate::protocol::framing::Framing;
+use crate::protocol::{Protocol, xfs4iot};
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -26,6 +26,8 @@ impl Sample {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
             "ej_text" => Ok(Protocol::Journal),
+            "triton" => Ok(Protocol::Triton),
+            "xfs4iot" => Ok(Protocol::Xfs4iot),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
     }
@@ -36,6 +38,8 @@ impl Sample {
             "payload_only" | "none" => Ok(Framing::NONE),
             "len2be" => Ok(Framing::LENGTH),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
+            "websocket-text" => Ok(Framing::NONE.with_max(xfs4iot::MAX_MESSAGE)),
+            triton if triton.starts_with("STX..ETX LRC") => Ok(Framing::TRITON),
             other => Err(format!("unknown sample framing `{other}`")),
         }
     }

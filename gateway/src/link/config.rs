@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, xfs4iot};
 
 /// One way that a terminal is heard: a TCP port of its own, or a serial port.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,9 +39,12 @@ pub struct Config {
     /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports.
     #[serde(default = "idle_timeout_s")]
     pub idle_timeout_s: u64,
-    /// Longest frame or line, in bytes.
-    #[serde(default = "max_frame_bytes")]
-    pub max_frame_bytes: usize,
+    /// Longest frame or line, in bytes; what is usual for the protocol where absent.
+    #[serde(default)]
+    pub max_frame_bytes: Option<usize>,
+    /// Whether the gateway never says a byte on it: a tap on a line between others.
+    #[serde(default)]
+    pub listen_only: bool,
 }
 
 /// A TCP port that several terminals share; each says who it is.
@@ -125,8 +128,16 @@ impl Config {
         if self.baud == 0 {
             faults.push(("baud", "must not be 0".to_owned()));
         }
-        faults.extend(frame_fault(self.max_frame_bytes));
+        faults.extend(self.max_frame_bytes.and_then(frame_fault));
         faults
+    }
+
+    /// Longest frame or line, in bytes.
+    pub(super) fn frame_limit(&self) -> usize {
+        self.max_frame_bytes.unwrap_or_else(|| match self.protocol {
+            Protocol::Xfs4iot => xfs4iot::MAX_MESSAGE,
+            _ => max_frame_bytes(),
+        })
     }
 }
 

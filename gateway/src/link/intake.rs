@@ -40,6 +40,8 @@ pub(super) struct Intake {
     pub(super) name: String,
     pub(super) protocol: Protocol,
     pub(super) idle: Option<Duration>,
+    /// Never a byte is said: the link is a tap.
+    pub(super) listen_only: bool,
     max_frame_bytes: usize,
     /// What the stream is decoded by.
     profile: Arc<Profile>,
@@ -52,6 +54,8 @@ pub(super) struct Intake {
 
 /// Where an answer to a message comes from.
 pub(super) enum Answer {
+    /// There is nothing to keep.
+    Heard,
     /// From the log, once the event is committed.
     Pending(oneshot::Receiver<Result<Receipt, LogError>>),
     /// It is known already.
@@ -73,8 +77,10 @@ impl Intake {
             shared: shared.clone(),
             name: config.name.clone(),
             protocol: config.protocol,
-            idle: idle(config.idle_timeout_s),
-            max_frame_bytes: config.max_frame_bytes,
+            // A journal printer may well be silent for a weekend; an unplugged port shows by itself.
+            idle: idle(config.idle_timeout_s).filter(|_| config.serial.is_none()),
+            listen_only: config.listen_only,
+            max_frame_bytes: config.frame_limit(),
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
@@ -89,6 +95,7 @@ impl Intake {
             name: config.name.clone(),
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
+            listen_only: false,
             max_frame_bytes: config.max_frame_bytes,
             profile,
             speakers: Speakers::Any { unknown: config.unknown },

@@ -7,6 +7,8 @@ use super::{Fault, Message, Protocol};
 pub enum Outcome<'a> {
     /// It is in the log, at this place.
     Committed(u64),
+    /// It says nothing that is kept.
+    Heard,
     /// It was not taken, for this reason.
     Refused(&'a str),
 }
@@ -16,10 +18,13 @@ impl Protocol {
     pub fn answer(self, heard: &Result<Message, Fault>, outcome: Outcome<'_>) -> Option<Vec<u8>> {
         match (self, heard) {
             (Protocol::Jsonl, _) => Some(match outcome {
+                Outcome::Heard => return None,
                 Outcome::Committed(seq) => format!("{{\"seq\":{seq}}}\n").into_bytes(),
                 Outcome::Refused(reason) => format!("{}\n", serde_json::json!({ "error": reason })).into_bytes(),
             }),
-            (Protocol::Ndc | Protocol::Journal, _) => None,
+            (Protocol::Ndc | Protocol::Journal | Protocol::Xfs4iot, _) => None,
+            // What a Triton host says depends on what was said before: `Stream::answer` asks its dialogue.
+            (Protocol::Triton, _) => None,
         }
     }
 }

@@ -13,6 +13,9 @@ const MAX_LENGTH_FRAME: usize = 0xffff;
 /// Largest line where nothing else is said.
 const MAX_LINE: usize = 64 * 1024;
 
+/// Largest Triton frame: requests have some hundred characters.
+const MAX_TRITON_FRAME: usize = 4 * 1024;
+
 /// How a byte stream is cut into frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -32,6 +35,12 @@ pub enum Framing {
         #[serde(default = "max_line")]
         max: usize,
     },
+    /// `STX body ETX LRC` on a line of 7 bits and a parity, with control characters between.
+    Triton {
+        /// Largest frame accepted, with its STX, ETX and LRC.
+        #[serde(default = "max_triton_frame")]
+        max: usize,
+    },
     /// All bytes up to the end are one frame.
     None {
         /// Largest frame accepted.
@@ -48,18 +57,26 @@ fn max_line() -> usize {
     MAX_LINE
 }
 
+fn max_triton_frame() -> usize {
+    MAX_TRITON_FRAME
+}
+
 impl Framing {
     /// A two-byte length that does not count itself.
     pub const LENGTH: Framing = Framing::Length { inclusive: false, max: MAX_LENGTH_FRAME };
     /// Lines.
     pub const LINE: Framing = Framing::Line { max: MAX_LINE };
+    /// Triton's characters and frames.
+    pub const TRITON: Framing = Framing::Triton { max: MAX_TRITON_FRAME };
     /// No framing.
     pub const NONE: Framing = Framing::None { max: MAX_LENGTH_FRAME };
 
     /// Largest frame accepted.
     pub fn max(self) -> usize {
         match self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => max,
+            Framing::Length { max, .. } | Framing::Line { max } | Framing::Triton { max } | Framing::None { max } => {
+                max
+            }
         }
     }
 }
@@ -69,7 +86,9 @@ impl Framing {
     #[must_use]
     pub fn with_max(mut self, limit: usize) -> Framing {
         match &mut self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => *max = limit,
+            Framing::Length { max, .. } | Framing::Line { max } | Framing::Triton { max } | Framing::None { max } => {
+                *max = limit
+            }
         }
         self
     }
@@ -103,6 +122,7 @@ impl Framer {
         match self.framing {
             Framing::Length { inclusive, max } => self.push_length(bytes, inclusive, max, emit),
             Framing::Line { max } => self.push_lines(bytes, max, emit),
+            Framing::Triton { max } => self.push_triton(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
     }
@@ -114,7 +134,7 @@ impl Framer {
                 Framing::Length { .. } => {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
-                Framing::Line { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
+                Framing::Line { .. } | Framing::Triton { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
             }
         }
         self.clear();
@@ -184,6 +204,40 @@ impl Framer {
                 self.skipping = false;
             }
             bytes = rest.get(1..).unwrap_or_default();
+        }
+    }
+
+    /// Pieces of a line: a frame from STX to LRC, one control character, or what stands between them.
+    fn push_triton(&mut self, bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        use super::triton::line::{CHARACTER, ETX, STX};
+        for character in bytes.iter().map(|byte| byte & CHARACTER) {
+            // Whatever follows the ETX is the check character, even where it looks like a control.
+            let checks = self.buffer.last() == Some(&ETX);
+            let control = super::triton::Control::of(character).is_some();
+            if !checks && (control || character == STX) {
+                self.piece(emit);
+                self.skipping = false;
+            } else if self.skipping || (self.buffer.is_empty() && matches!(character, 0 | CHARACTER)) {
+                // The rest of what was too long; or an idle line, which shows as characters of one bit alone.
+                continue;
+            }
+            if self.buffer.len() >= max {
+                self.skipping = true;
+                emit(Err(Fault::new(format!("more than {max} characters in a frame"), &self.buffer)));
+                self.clear();
+                continue;
+            }
+            append(&mut self.buffer, &[character]);
+            if checks || control {
+                self.piece(emit);
+            }
+        }
+    }
+
+    fn piece(&mut self, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        if !self.buffer.is_empty() {
+            emit(Ok(&self.buffer));
+            self.clear();
         }
     }
 
@@ -264,6 +318,8 @@ mod tests {
             Framing::LINE,
             Framing::NONE,
             Framing::None { max: 50 },
+            Framing::TRITON,
+            Framing::Triton { max: 7 },
         ];
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for round in 0..3_000 {
