@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::intake::{Answer, Intake};
+use super::tls::Pin;
 use crate::log::LogError;
 use crate::protocol::{Fault, Message, Outcome, Stream};
 use crate::terminals::Terminal;
@@ -51,11 +52,18 @@ struct Session<S> {
     decoder: Stream,
     /// Who speaks, once that is known.
     terminal: Option<Arc<Terminal>>,
+    /// The certificate that the other side has shown.
+    peer: Option<Pin>,
     decoded: Vec<Result<Message, Fault>>,
 }
 
 /// Serves one stream until it ends.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, intake: Arc<Intake>, opened: &str) -> End {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    intake: Arc<Intake>,
+    opened: &str,
+    peer: Option<Pin>,
+) -> End {
     let decoder = match intake.stream() {
         Ok(decoder) => decoder,
         // A configuration that was checked names a dialect that there is.
@@ -65,7 +73,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, intake: 
     if let Some(terminal) = &terminal {
         intake.count(terminal, true, opened);
     }
-    let mut session = Session { stream, intake, decoder, terminal, decoded: Vec::new() };
+    let mut session = Session { stream, intake, decoder, terminal, peer, decoded: Vec::new() };
     let end = session.run().await.err().unwrap_or(End::HungUp);
     if let Some(terminal) = &session.terminal {
         session.intake.count(terminal, false, &end.to_string());
@@ -175,12 +183,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.intake.shared.metrics.link_messages.with_label_values(&self.intake.labels()).inc();
         let speaker = match (message.speaker(), &self.terminal) {
             (Some(name), Some(known)) if known.name != name && known.luno.as_deref() != Some(name) => {
-                match self.intake.identify(name) {
+                match self.intake.identify(name, self.peer) {
                     Ok(terminal) => Some(terminal),
                     Err(reason) => return Ok(Answer::Unwelcome(reason)),
                 }
             }
-            (Some(name), None) => match self.intake.identify(name) {
+            (Some(name), None) => match self.intake.identify(name, self.peer) {
                 Ok(terminal) => {
                     self.intake.count(&terminal, true, "connected");
                     self.terminal = Some(Arc::clone(&terminal));
