@@ -238,3 +238,45 @@ fn max_frame_bytes() -> usize {
 fn max_connections() -> usize {
     4096
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> String {
+        let config: Config = toml::from_str(&format!("name = \"x\"\n{text}")).expect("of the right types");
+        config.faults().iter().map(|(key, _)| *key).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_link_has_one_place_and_tls_says_whom_to_trust() {
+        let own = "certificate = \"c\", key = \"k\"";
+        for (text, expected) in [
+            ("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"".to_owned(), ""),
+            ("protocol = \"ndc\"\ndial = \"atm:1\"".to_owned(), ""),
+            ("protocol = \"ndc\"".to_owned(), "listen"),
+            ("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ndial = \"atm:1\"".to_owned(), "listen"),
+            ("protocol = \"ndc\"\ndial = \"atm\"".to_owned(), "dial"),
+            ("protocol = \"ndc\"\ndial = \"ws://atm:1\"".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\ndial = \"atm\"".to_owned(), ""),
+            ("protocol = \"xfs4iot\"\ndial = \"wss://atm\"".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\nlisten = \"0.0.0.0:1\"".to_owned(), "listen"),
+            ("protocol = \"xfs4iot\"\ndial = \"ws://atm\"\ntls = { ca = \"c\" }".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\ndial = \"wss://atm\"\ntls = { ca = \"c\" }".to_owned(), ""),
+            ("protocol = \"ndc\"\ndial = \"atm:1\"\ntls = {}".to_owned(), "tls.ca"),
+            (
+                "protocol = \"ndc\"\nserial = \"/dev/x\"\ntls = { certificate = \"c\" }".to_owned(),
+                "tls.key tls.client tls",
+            ),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own} }}"), "tls.client"),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, client = \"none\" }}"), ""),
+            (
+                format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, client = \"none\", ca = \"a\" }}"),
+                "tls.client",
+            ),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, ca = \"a\" }}"), ""),
+        ] {
+            assert_eq!(faults(&text), expected, "{text}");
+        }
+    }
+}

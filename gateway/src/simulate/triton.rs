@@ -1,11 +1,11 @@
 //! A terminal that speaks Triton Standard on a serial line: polled, acknowledged, and asked again where the line is noisy.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::pty::Pty;
@@ -19,7 +19,9 @@ const RETRIES: u32 = 3;
 /// A simulated terminal. The far end of its line is a device that the gateway can open.
 #[derive(Debug)]
 pub struct Terminal {
-    near_end: AsyncFd<File>,
+    /// The near end, twice: the runtime's pipes are the asynchronous descriptors it has for what is no socket.
+    out: pipe::Sender,
+    back: pipe::Receiver,
     path: PathBuf,
     _far_end: File,
     /// So many frames from now on are damaged on the line.
@@ -35,8 +37,9 @@ impl Terminal {
     /// Where the system has no pseudo-terminal left.
     pub fn open() -> io::Result<Terminal> {
         let Pty { master, path, far_end } = Pty::open()?;
-        let near_end = AsyncFd::new(File::from(master))?;
-        Ok(Terminal { near_end, path, _far_end: far_end, damage: 0, deafness: 0 })
+        let back = pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?;
+        let out = pipe::Sender::from_owned_fd_unchecked(master)?;
+        Ok(Terminal { out, back, path, _far_end: far_end, damage: 0, deafness: 0 })
     }
 
     /// The serial device for the gateway's configuration.
@@ -81,9 +84,11 @@ impl Terminal {
     pub async fn say(&self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let mut ready = self.near_end.writable().await?;
-            if let Ok(written) = ready.try_io(|line| line.get_ref().write(rest)) {
-                rest = rest.get(written?..).unwrap_or_default();
+            self.out.writable().await?;
+            match self.out.try_write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
+                Err(fault) => return Err(fault),
             }
         }
         Ok(())
@@ -96,10 +101,12 @@ impl Terminal {
     pub async fn next(&self, patience: Duration) -> io::Result<Option<u8>> {
         let read = async {
             loop {
-                let mut ready = self.near_end.readable().await?;
+                self.back.readable().await?;
                 let mut byte = [0];
-                if let Ok(read) = ready.try_io(|line| line.get_ref().read(&mut byte)) {
-                    return read.map(|_| byte[0] & 0x7f);
+                match self.back.try_read(&mut byte) {
+                    Ok(_) => return Ok(byte[0] & 0x7f),
+                    Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(fault) => return Err(fault),
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod authority;
 mod bad_input;
 mod dashboards;
 mod demo;
@@ -10,3 +11,6 @@ mod http;
 mod mosquitto;
 mod proxy;
 mod subscriber;
+mod tls;
+mod triton;
+mod xfs4iot;

@@ -7,8 +7,7 @@ use vestibule::simulate::triton::Terminal;
 
 use crate::gateway::Running;
 
-const WITHDRAWAL: &str =
-    "EXATM0017|11|0042|9999990000000014=30122010000000000|00010000|00000250|A1B2C3D4E5F60718||";
+const WITHDRAWAL: &str = "EXATM0017|11|0042|9999990000000014=30122010000000000|00010000|00000250|A1B2C3D4E5F60718||";
 
 fn link(terminal: &Terminal, more: &str) -> String {
     format!(

@@ -11,7 +11,8 @@ use crate::authority::Authority;
 use crate::gateway::Running;
 
 fn terminal() -> Arc<Terminal> {
-    let cash = json!({ "storage": { "unit1": { "status": "ok", "cash": { "status": { "replenishmentStatus": "low" } } } } });
+    let cash =
+        json!({ "storage": { "unit1": { "status": "ok", "cash": { "status": { "replenishmentStatus": "low" } } } } });
     let service = |name, storage| Service { name, status: json!({ "common": { "device": "online" } }), storage };
     Arc::new(Terminal::new(vec![service("CashDispenser", Some(cash)), service("CardReader", None)]))
 }
@@ -96,7 +97,7 @@ async fn what_is_no_message_is_an_event_and_one_too_large_ends_the_connection() 
 #[tokio::test]
 async fn a_terminal_that_goes_is_lost_and_found_again_over_tls() {
     let authority = Authority::new();
-    let own = authority.issue(&["localhost"], 30);
+    let own = authority.issue("localhost", 2090);
     let terminal = terminal();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
