@@ -227,6 +227,7 @@ impl Config {
                 profile: profile.into(),
                 time_zone: TimeZone::get(&config.time_zone).ok()?,
                 luno: config.luno.clone(),
+                pins: config.pin_sha256.clone(),
             })
         };
         self.terminal.iter().filter_map(ready).collect()

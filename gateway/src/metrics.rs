@@ -62,6 +62,7 @@ metrics! {
     link_reconnects: IntCounterVec = "vestibule_link_reconnects_total", "Times the link was lost.", ["terminal", "link"];
     link_connections: IntGauge = "vestibule_link_connections", "TCP connections that are open on the listeners.";
     link_refused: IntCounterVec = "vestibule_link_refused_total", "Connections refused, by reason.", ["reason"];
+    tls_expiry: IntGaugeVec = "vestibule_tls_certificate_expiry_timestamp_seconds", "When a certificate of the link expires: own, the issuer's (ca), or the one that the other side showed last (peer).", ["terminal", "link", "role"];
     terminal_in_service: IntGaugeVec = "vestibule_terminal_in_service", "1 while the terminal is in service as far as it said, 0 while it is not.", ["terminal"];
     terminal_faults: IntGaugeVec = "vestibule_terminal_open_conditions", "Conditions that are raised at the terminal now.", ["terminal"];
     terminal_last_seen: IntGaugeVec = "vestibule_terminal_last_seen_timestamp_seconds", "When the terminal last said something.", ["terminal"];

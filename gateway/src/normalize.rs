@@ -4,6 +4,8 @@ pub mod device;
 mod iso8583;
 pub(crate) mod journal;
 mod ndc;
+mod triton;
+mod xfs4iot;
 
 pub use journal::{date_by_arrival, day as journal_day};
 
@@ -28,6 +30,8 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+        Message::Triton(message) => triton::events(message, context.profile),
+        Message::Xfs4iot(message) => xfs4iot::events(message),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -47,6 +51,9 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::good(entry, context),
         // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),
+        // Its transactions have no state.
+        Message::Triton(_) => Vec::new(),
+        Message::Xfs4iot(message) => xfs4iot::good(message),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());

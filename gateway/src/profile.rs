@@ -15,7 +15,7 @@ use crate::protocol::journal::{Dialect, DialectError};
 use crate::protocol::{Protocol, iso8583, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 9] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
     ("iso8583-1987", include_str!("../../devices/iso8583-1987/profile.toml")),
     ("iso8583-1993", include_str!("../../devices/iso8583-1993/profile.toml")),
@@ -23,6 +23,8 @@ const BUILTIN: [(&str, &str); 7] = [
     ("wincor-procash", include_str!("../../devices/wincor-procash/profile.toml")),
     ("hyosung-moniplus", include_str!("../../devices/hyosung-moniplus/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
+    ("triton", include_str!("../../devices/triton/profile.toml")),
+    ("xfs4iot", include_str!("../../devices/xfs4iot/profile.toml")),
 ];
 
 /// One cassette and what is in it.

@@ -11,6 +11,8 @@ pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod triton;
+pub mod xfs4iot;
 
 use std::borrow::Cow;
 
@@ -31,6 +33,10 @@ pub enum Protocol {
     Journal,
     /// One JSON object a line.
     Jsonl,
+    /// Triton Standard, of retail terminals.
+    Triton,
+    /// XFS4IoT: a terminal's devices as JSON services.
+    Xfs4iot,
 }
 
 impl Protocol {
@@ -41,6 +47,8 @@ impl Protocol {
             Protocol::Iso8583 => "iso8583",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
         }
     }
 
@@ -51,6 +59,8 @@ impl Protocol {
             Protocol::Iso8583 => "iso8583-1987",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
         }
     }
 }
@@ -67,6 +77,10 @@ pub enum Message {
     Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
+    /// Triton.
+    Triton(triton::Message),
+    /// XFS4IoT.
+    Xfs4iot(Box<xfs4iot::Message>),
 }
 
 impl Message {
@@ -77,6 +91,8 @@ impl Message {
             Message::Iso8583(_) => Protocol::Iso8583,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
+            Message::Triton(_) => Protocol::Triton,
+            Message::Xfs4iot(_) => Protocol::Xfs4iot,
         }
     }
 
@@ -88,6 +104,8 @@ impl Message {
             Message::Journal(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
+            Message::Triton(message) => message.terminal_id(),
+            Message::Xfs4iot(_) => None,
         }
     }
 
@@ -105,13 +123,17 @@ impl Message {
         match self {
             Message::Journal(entry) => Cow::Borrowed(&entry.text),
             Message::Ndc(ndc::Message::Block(block)) => Cow::Owned(journal::uploaded(&block.text)),
-            Message::Ndc(_) | Message::Iso8583(_) | Message::Jsonl(_) => Cow::Borrowed(&[]),
+            _ => Cow::Borrowed(&[]),
         }
     }
 
-    /// Whether it says who speaks, and nothing else.
+    /// Whether there is nothing in it to keep: it says who speaks, or steers the line.
     pub fn is_hello(&self) -> bool {
-        matches!(self, Message::Jsonl(jsonl::Line::Hello(_)))
+        matches!(
+            self,
+            Message::Jsonl(jsonl::Line::Hello(_))
+                | Message::Triton(triton::Message::Control { .. } | triton::Message::Repeated { .. })
+        )
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
-    /// Check the file alone: not the data folder, the serial ports or the broker.
+    /// Check the file alone: not the data folder, the serial ports, the certificates or the broker.
     #[arg(long)]
     no_environment: bool,
 }
@@ -35,6 +35,16 @@ impl Check {
                 for path in terminal.link.iter().filter_map(|link| link.serial.as_ref()).filter(|path| !path.exists()) {
                     faults.push(format!("terminal `{}`: {} is not there", terminal.name, path.display()));
                 }
+            }
+            for terminal in &config.terminal {
+                for link in &terminal.link {
+                    let fault = |fault| format!("terminal `{}`, link `{}`: tls: {fault}", terminal.name, link.name);
+                    faults.extend(link.file_faults().into_iter().map(fault));
+                }
+            }
+            for listener in &config.listener {
+                let fault = |fault| format!("listener `{}`: tls: {fault}", listener.name);
+                faults.extend(listener.file_faults().into_iter().map(fault));
             }
             if let Some(forward) = &config.forward {
                 faults.extend(reachable(&forward.host, forward.port).map(|fault| format!("forward: {fault}")));

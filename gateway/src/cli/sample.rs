@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::protocol::Protocol;
 use crate::protocol::framing::{Framing, LengthForm};
 use crate::protocol::journal::Dialect;
 use crate::protocol::ndc::Speaker;
+use crate::protocol::{Protocol, xfs4iot};
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -30,6 +30,8 @@ impl Sample {
             | "ndc_encryptor" => Ok(Protocol::Ndc),
             "iso8583" => Ok(Protocol::Iso8583),
             "ej_text" | "hyosung_wince_journal" => Ok(Protocol::Journal),
+            "triton" => Ok(Protocol::Triton),
+            "xfs4iot" => Ok(Protocol::Xfs4iot),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
     }
@@ -58,6 +60,8 @@ impl Sample {
             "len4visa" => Ok(Framing::length(LengthForm::Visa4)),
             "record:X+FS" => Ok(Framing::Delimiter { byte: 0x1c, max: Framing::LINE.max() }),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
+            "websocket-text" => Ok(Framing::NONE.with_max(xfs4iot::MAX_MESSAGE)),
+            triton if triton.starts_with("STX..ETX LRC") => Ok(Framing::TRITON),
             other => Err(format!("unknown sample framing `{other}`")),
         }
     }

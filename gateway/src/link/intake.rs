@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
+use super::tls::{Pin, Side, Tls};
 use crate::clock;
 use crate::event::{Event, Kind};
 use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission};
@@ -23,6 +24,8 @@ use crate::terminals::Terminal;
 const MAX_UNKNOWN: usize = 1024;
 /// Most connections to a port of one terminal's own.
 const OWN_CONNECTIONS: usize = 64;
+/// Pause between two events about handshakes that failed.
+const HANDSHAKE_NOTES: Duration = Duration::from_secs(60);
 /// The terminal name of events that are the gateway's own.
 const GATEWAY: &str = "gateway";
 
@@ -40,7 +43,11 @@ pub(super) struct Intake {
     pub(super) name: String,
     pub(super) protocol: Protocol,
     pub(super) idle: Option<Duration>,
-    max_frame_bytes: usize,
+    /// Never a byte is said: the link is a tap.
+    pub(super) listen_only: bool,
+    pub(super) max_frame_bytes: usize,
+    /// Of a TCP link, where it is not in the clear.
+    pub(super) tls: Option<Arc<Tls>>,
     /// What the stream is decoded by.
     profile: Arc<Profile>,
     speakers: Speakers,
@@ -48,10 +55,14 @@ pub(super) struct Intake {
     /// Sessions of each terminal that are open now.
     up: Mutex<HashMap<String, usize>>,
     reported: Mutex<HashSet<String>>,
+    /// When a handshake that failed was last an event.
+    handshake_noted: Mutex<Option<Instant>>,
 }
 
 /// Where an answer to a message comes from.
 pub(super) enum Answer {
+    /// There is nothing to keep.
+    Heard,
     /// From the log, once the event is committed.
     Pending(oneshot::Receiver<Result<Receipt, LogError>>),
     /// It is known already.
@@ -73,13 +84,17 @@ impl Intake {
             shared: shared.clone(),
             name: config.name.clone(),
             protocol: config.protocol,
-            idle: idle(config.idle_timeout_s),
-            max_frame_bytes: config.max_frame_bytes,
+            // A journal printer may well be silent for a weekend; an unplugged port shows by itself.
+            idle: idle(config.idle_timeout_s).filter(|_| config.serial.is_none()),
+            listen_only: config.listen_only,
+            max_frame_bytes: config.frame_limit(),
+            tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, config.side()))),
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
             up: Mutex::default(),
             reported: Mutex::default(),
+            handshake_noted: Mutex::default(),
         })
     }
 
@@ -89,12 +104,15 @@ impl Intake {
             name: config.name.clone(),
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
+            listen_only: false,
             max_frame_bytes: config.max_frame_bytes,
+            tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, Side::Server))),
             profile,
             speakers: Speakers::Any { unknown: config.unknown },
             connections: Arc::new(Semaphore::new(config.max_connections)),
             up: Mutex::default(),
             reported: Mutex::default(),
+            handshake_noted: Mutex::default(),
         })
     }
 
@@ -129,17 +147,25 @@ impl Intake {
         }
     }
 
-    /// The terminal that calls itself so, or why it may not speak here.
-    pub(super) fn identify(&self, name: &str) -> Result<Arc<Terminal>, String> {
+    /// The terminal that calls itself so, or why it may not speak here. One whose certificate is pinned must have shown it.
+    pub(super) fn identify(&self, name: &str, peer: Option<Pin>) -> Result<Arc<Terminal>, String> {
         let unknown = match &self.speakers {
             Speakers::One(terminal) => return Ok(Arc::clone(terminal)),
             Speakers::Any { unknown } => *unknown,
         };
         if let Some(terminal) = self.shared.inventory.calling_itself(name) {
-            return Ok(Arc::clone(terminal));
+            if terminal.pins.is_empty() || peer.is_some_and(|peer| terminal.pins.contains(&peer)) {
+                return Ok(Arc::clone(terminal));
+            }
+            self.report_unknown(&terminal.name, "speaks with a certificate that is not its own", "refused");
+            return Err(format!("terminal `{}` must show its own certificate", terminal.name));
         }
         let shown: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
-        self.report_unknown(&shown, unknown);
+        let outcome = match unknown {
+            Unknown::Refuse => "refused",
+            Unknown::Accept => "accepted",
+        };
+        self.report_unknown(&shown, "is not configured", outcome);
         match unknown {
             Unknown::Refuse => Err(format!("terminal `{shown}` is not configured here")),
             Unknown::Accept => Ok(Arc::new(Terminal {
@@ -148,23 +174,20 @@ impl Intake {
                 time_zone: TimeZone::UTC,
                 luno: None,
                 reports_requests: false,
+                pins: Vec::new(),
             })),
         }
     }
 
-    fn report_unknown(&self, name: &str, unknown: Unknown) {
+    fn report_unknown(&self, name: &str, why: &str, outcome: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.len() >= MAX_UNKNOWN || !reported.insert(name.to_owned()) {
             return;
         }
-        let what = match unknown {
-            Unknown::Refuse => "refused",
-            Unknown::Accept => "accepted",
-        };
         let event = Event::new(Kind::GatewayUnknownTerminal)
-            .detail(format!("`{name}` speaks on {} and is not configured: {what}", self.name))
+            .detail(format!("`{name}` speaks on {} and {why}: {outcome}", self.name))
             .attribute("name", name)
-            .attribute("outcome", what);
+            .attribute("outcome", outcome);
         self.note(GATEWAY, event);
     }
 
@@ -188,6 +211,33 @@ impl Intake {
     pub(super) fn show_up(&self, up: bool) {
         if let Speakers::One(_) = self.speakers {
             self.shared.metrics.link_up.with_label_values(&self.labels()).set(i64::from(up));
+        }
+    }
+
+    /// Sets the gauge of a certificate's end.
+    pub(super) fn show_expiry(&self, role: &str, expiry: Option<i64>) {
+        if let Some(expiry) = expiry {
+            let [terminal, link] = self.labels();
+            self.shared.metrics.tls_expiry.with_label_values(&[terminal, link, role]).set(expiry);
+        }
+    }
+
+    /// The same for that of the other side, where that is one terminal.
+    pub(super) fn show_peer(&self, expiry: Option<i64>) {
+        if let Speakers::One(_) = self.speakers {
+            self.show_expiry("peer", expiry);
+        }
+    }
+
+    /// Counts a connection that came to no TLS; one a minute is an event, for a port scan is no flood of them.
+    pub(super) fn refuse_handshake(&self, peer: std::net::SocketAddr, reason: &str) {
+        self.shared.metrics.link_refused.with_label_values(&["tls"]).inc();
+        tracing::warn!(link = self.name, %peer, reason, "A connection is refused.");
+        let mut noted = self.handshake_noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.is_none_or(|noted| noted.elapsed() > HANDSHAKE_NOTES) {
+            *noted = Some(Instant::now());
+            let detail = format!("link {}: {peer} is refused: {reason}", self.name);
+            self.note(self.owner(), Event::new(Kind::ProtocolError).detail(detail));
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn run(path: PathBuf, line: Line, intake: Arc<Intake>) {
                 missing = false;
                 backoff.reset();
                 let opened = format!("{} opened", path.display());
-                let end = serve(port, Arc::clone(&intake), &opened).await;
+                let end = serve(port, Arc::clone(&intake), &opened, None).await;
                 intake.shared.metrics.link_reconnects.with_label_values(&intake.labels()).inc();
                 tracing::info!(link = intake.name, path = %path.display(), %end, "The serial port is gone.");
                 if let End::Stopping = end {

@@ -91,8 +91,29 @@ async fn connection(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>) {
     let metrics = Arc::clone(&intake.shared.metrics);
     let name = intake.name.clone();
     metrics.link_connections.inc();
-    let end = serve(stream, Arc::clone(&intake), &format!("connected from {peer}")).await;
+    let opened = format!("connected from {peer}");
+    let end = match &intake.tls {
+        None => Ok(serve(stream, Arc::clone(&intake), &opened, None).await),
+        Some(tls) => {
+            let secured = tokio::select! {
+                secured = tls.accept(stream) => secured,
+                () = intake.stop().cancelled() => Err("the gateway stops".to_owned()),
+            };
+            match secured {
+                Ok(secured) => {
+                    intake.show_peer(secured.expiry);
+                    Ok(serve(secured.stream, Arc::clone(&intake), &opened, secured.peer).await)
+                }
+                Err(reason) => Err(reason),
+            }
+        }
+    };
     metrics.link_connections.dec();
-    metrics.link_reconnects.with_label_values(&intake.labels()).inc();
-    tracing::info!(link = name, %peer, %end, "The connection has ended.");
+    match end {
+        Ok(end) => {
+            metrics.link_reconnects.with_label_values(&intake.labels()).inc();
+            tracing::info!(link = name, %peer, %end, "The connection has ended.");
+        }
+        Err(reason) => intake.refuse_handshake(peer, &reason),
+    }
 }

@@ -8,6 +8,8 @@ use super::{Fault, Message, Protocol, ndc};
 pub enum Outcome<'a> {
     /// It is in the log, at this place.
     Committed(u64),
+    /// It says nothing that is kept.
+    Heard,
     /// It was not taken, for this reason.
     Refused(&'a str),
 }
@@ -17,15 +19,17 @@ impl Protocol {
     pub fn answer(self, heard: &Result<Message, Fault>, outcome: Outcome<'_>, framing: Framing) -> Option<Vec<u8>> {
         match (self, heard) {
             (Protocol::Jsonl, _) => Some(match outcome {
+                Outcome::Heard => return None,
                 Outcome::Committed(seq) => format!("{{\"seq\":{seq}}}\n").into_bytes(),
                 Outcome::Refused(reason) => format!("{}\n", serde_json::json!({ "error": reason })).into_bytes(),
             }),
             (Protocol::Ndc, Ok(Message::Ndc(ndc::Message::Block(block)))) => match outcome {
                 Outcome::Committed(_) => framing.wrap(&block.acknowledgement()?),
                 // The terminal sends it again.
-                Outcome::Refused(_) => None,
+                Outcome::Heard | Outcome::Refused(_) => None,
             },
-            (Protocol::Ndc | Protocol::Journal | Protocol::Iso8583, _) => None,
+            // What a Triton host says depends on what was said before: `Stream::answer` asks its dialogue.
+            (Protocol::Ndc | Protocol::Journal | Protocol::Iso8583 | Protocol::Triton | Protocol::Xfs4iot, _) => None,
         }
     }
 }

@@ -20,6 +20,9 @@ const ETX: u8 = 0x03;
 /// Largest line where nothing else is said.
 const MAX_LINE: usize = 64 * 1024;
 
+/// Largest Triton frame: requests have some hundred characters.
+const MAX_TRITON_FRAME: usize = 4 * 1024;
+
 /// How a byte stream is cut into frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -53,6 +56,12 @@ pub enum Framing {
         #[serde(default = "max_line")]
         max: usize,
     },
+    /// `STX body ETX LRC` on a line of 7 bits and a parity, with control characters between.
+    Triton {
+        /// Largest frame accepted, with its STX, ETX and LRC.
+        #[serde(default = "max_triton_frame")]
+        max: usize,
+    },
     /// All bytes up to the end are one frame.
     None {
         /// Largest frame accepted.
@@ -69,6 +78,10 @@ fn max_line() -> usize {
     MAX_LINE
 }
 
+fn max_triton_frame() -> usize {
+    MAX_TRITON_FRAME
+}
+
 impl Framing {
     /// A two-byte length that does not count itself.
     pub const LENGTH: Framing = Framing::length(LengthForm::Binary2);
@@ -76,6 +89,8 @@ impl Framing {
     pub const ASCII_LENGTH: Framing = Framing::length(LengthForm::Ascii4);
     /// Lines.
     pub const LINE: Framing = Framing::Line { max: MAX_LINE };
+    /// Triton's characters and frames.
+    pub const TRITON: Framing = Framing::Triton { max: MAX_TRITON_FRAME };
     /// No framing.
     pub const NONE: Framing = Framing::None { max: MAX_LENGTH_FRAME };
 
@@ -90,6 +105,7 @@ impl Framing {
             Framing::Length { max, .. }
             | Framing::Line { max }
             | Framing::Delimiter { max, .. }
+            | Framing::Triton { max }
             | Framing::None { max } => max,
         }
     }
@@ -104,7 +120,8 @@ impl Framing {
             }
             Framing::Line { .. } => Some([frame, b"\n"].concat()),
             Framing::Delimiter { byte, .. } => Some([frame, &[byte]].concat()),
-            Framing::None { .. } => Some(frame.to_owned()),
+            // A Triton frame is made with its parity and check where it is made.
+            Framing::Triton { .. } | Framing::None { .. } => Some(frame.to_owned()),
         }
     }
 
@@ -115,6 +132,7 @@ impl Framing {
             Framing::Length { max, .. }
             | Framing::Line { max }
             | Framing::Delimiter { max, .. }
+            | Framing::Triton { max }
             | Framing::None { max } => *max = limit,
         }
         self
@@ -155,6 +173,7 @@ impl Framer {
             Framing::Length { .. } => self.push_length(bytes, emit),
             Framing::Line { max } => self.push_ended(bytes, b"\r\n", max, emit),
             Framing::Delimiter { byte, max } => self.push_ended(bytes, &[byte], max, emit),
+            Framing::Triton { max } => self.push_triton(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
     }
@@ -166,7 +185,9 @@ impl Framer {
                 Framing::Length { .. } => {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
-                Framing::Line { .. } | Framing::Delimiter { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
+                Framing::Line { .. } | Framing::Delimiter { .. } | Framing::Triton { .. } | Framing::None { .. } => {
+                    emit(Ok(&self.buffer));
+                }
             }
         }
         self.clear();
@@ -239,6 +260,40 @@ impl Framer {
                 self.skipping = false;
             }
             bytes = rest.get(1..).unwrap_or_default();
+        }
+    }
+
+    /// Pieces of a line: a frame from STX to LRC, one control character, or what stands between them.
+    fn push_triton(&mut self, bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        use super::triton::line::{CHARACTER, ETX, STX};
+        for character in bytes.iter().map(|byte| byte & CHARACTER) {
+            // Whatever follows the ETX is the check character, even where it looks like a control.
+            let checks = self.buffer.last() == Some(&ETX);
+            let control = super::triton::Control::of(character).is_some();
+            if !checks && (control || character == STX) {
+                self.piece(emit);
+                self.skipping = false;
+            } else if self.skipping || (self.buffer.is_empty() && matches!(character, 0 | CHARACTER)) {
+                // The rest of what was too long; or an idle line, which shows as characters of one bit alone.
+                continue;
+            }
+            if self.buffer.len() >= max {
+                self.skipping = true;
+                emit(Err(Fault::new(format!("more than {max} characters in a frame"), &self.buffer)));
+                self.clear();
+                continue;
+            }
+            append(&mut self.buffer, &[character]);
+            if checks || control {
+                self.piece(emit);
+            }
+        }
+    }
+
+    fn piece(&mut self, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        if !self.buffer.is_empty() {
+            emit(Ok(&self.buffer));
+            self.clear();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod authority;
 mod bad_input;
 mod dashboards;
 mod demo;
@@ -14,3 +15,6 @@ mod plugins;
 mod proxy;
 mod serial;
 mod subscriber;
+mod tls;
+mod triton;
+mod xfs4iot;

@@ -43,6 +43,8 @@ fn cutting_the_stream_differently_changes_nothing() {
         Framing::Line { max: 6 },
         Framing::LINE,
         Framing::Delimiter { byte: 0xff, max: 9 },
+        Framing::TRITON,
+        Framing::Triton { max: 7 },
         Framing::NONE,
         Framing::None { max: 50 },
     ];
