@@ -66,6 +66,9 @@ impl Default for Gateway {
     }
 }
 
+/// A link, with the profile that it is decoded by.
+pub type DecodedLink = (link::Config, Arc<Profile>);
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -209,7 +212,7 @@ impl Config {
     }
 
     /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
-    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+    pub fn links(&self) -> Vec<(String, Vec<DecodedLink>)> {
         let ready = |terminal: &terminals::Config| {
             let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
             let links =

@@ -101,3 +101,24 @@ fn every_question_is_a_message_that_changes_nothing() {
         );
     }
 }
+
+#[test]
+fn nothing_of_what_is_no_message_is_shown() {
+    for text in [
+        r#"{"payload":{"track2":{"data":"SECRET4123456789011234"}},"header":"#,
+        r#"{"payload":{"track2":{"data":"SECRET"}},"header":{"name":"CardReader.ReadRawData","type":"SECRET"}}"#,
+        r#"{"header":"SECRET","payload":{}}"#,
+        r#"{"header":{"name":"CardReader.ReadRawData","type":"event","requestId":"SECRET"}}"#,
+    ] {
+        let fault = decode(text.as_bytes()).expect_err("is no message");
+        assert!(!format!("{fault:?}").contains("SECRET"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_change_names_its_properties() {
+    let change = json(
+        r#"{"header":{"name":"Common.StatusChangedEvent","type":"unsolicited"},"payload":{"auxiliaries":{"safeDoor":"open"}}}"#,
+    );
+    assert_eq!(change["safe_door"], "open");
+}
