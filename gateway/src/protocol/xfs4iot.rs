@@ -95,10 +95,14 @@ impl Message {
         self.facts.get(name).map(String::as_str)
     }
 
-    /// The same message; where it does not show which device it is about, that of its service.
+    /// The same message; where it does not show which device it is about, or which of several printers, that of its
+    /// service.
     #[must_use]
     pub fn of_service(mut self, device: Option<Device>) -> Message {
-        self.device = self.device.or(device);
+        self.device = match self.device {
+            None | Some(Device::ReceiptPrinter) => device.or(self.device),
+            known => known,
+        };
         self
     }
 }
@@ -178,6 +182,8 @@ enum Reads {
     Places,
     /// The error code alone.
     ErrorCode,
+    /// The names of the interfaces, which say what the device is.
+    Interfaces,
     Status,
     Storage,
     Services,
@@ -190,6 +196,7 @@ fn reads(kind: Type, name: &str) -> Reads {
     match (interface(name), name) {
         (_, "common.status") if kind == Type::Completion => Reads::Status,
         (_, "common.statuschangedevent") if event => Reads::Status,
+        (_, "common.capabilities") if kind == Type::Completion => Reads::Interfaces,
         (_, "storage.getstorage") if kind == Type::Completion => Reads::Storage,
         (_, "servicepublisher.getservices") if kind == Type::Completion => Reads::Services,
         (_, "servicepublisher.servicedetailevent") if event => Reads::Services,
@@ -239,6 +246,12 @@ impl Message {
                 }
             }),
             Reads::ErrorCode => self.facts(payload, &|key| key == "errorCode"),
+            Reads::Interfaces => {
+                let device = &mut self.device;
+                leaves::each(payload, |path, _| {
+                    *device = device.or_else(|| device_of(&interface(path).to_ascii_lowercase()));
+                })
+            }
             Reads::Facts => self.facts(payload, &|_| true),
             Reads::Services => {
                 self.services = query::services(payload)?;

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::event::Device;
 use crate::link::address::Address;
 use crate::link::dial::connect;
 use crate::link::intake::Intake;
@@ -36,6 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(super) struct Socket {
     socket: WebSocketStream<Box<dyn Stream>>,
     asked: Vec<Query>,
+    /// The device, as far as name and capabilities of the service say.
+    device: Option<Device>,
 }
 
 /// What came on a connection.
@@ -64,7 +67,7 @@ impl Socket {
         let limit = Some(intake.max_frame_bytes);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
         match timeout(HANDSHAKE, client_async_with_config(uri, stream, Some(config))).await {
-            Ok(Ok((socket, _))) => Ok(Socket { socket, asked: Vec::new() }),
+            Ok(Ok((socket, _))) => Ok(Socket { socket, asked: Vec::new(), device: service.device() }),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no WebSocket within {HANDSHAKE:?}")),
         }
@@ -159,7 +162,10 @@ impl Socket {
             received.inc_by(u64::try_from(bytes).unwrap_or(0));
             match decoded {
                 Ok(message) => {
-                    let message = Box::new(message.of_service(service.device()));
+                    if message.r#type == Type::Completion && message.name == Query::Capabilities.name() {
+                        self.device = self.device.or(message.device);
+                    }
+                    let message = Box::new(message.of_service(self.device));
                     self.take(message, service, intake, terminal).await?;
                 }
                 Err(fault) => self.fault(intake, terminal, &fault).await?,

@@ -113,7 +113,11 @@ fn reading(message: &Message, path: &str, value: &str) -> Option<Reading> {
                 "toner" | "ink" => Some(Component::Ribbon),
                 _ => None,
             };
-            (printer(property, &value_lower), Some(Device::ReceiptPrinter), component)
+            let which = match message.device {
+                Some(known @ (Device::JournalPrinter | Device::StatementPrinter | Device::Passbook)) => known,
+                _ => Device::ReceiptPrinter,
+            };
+            (printer(property, &value_lower), Some(which), component)
         }
         "vendormode" => (vendor_mode(property, &value_lower), None, None),
         "storage" => return None,

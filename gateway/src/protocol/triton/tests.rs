@@ -164,3 +164,19 @@ fn no_bytes_make_it_fail() {
         }
     }
 }
+
+#[test]
+fn half_a_frame_on_a_quiet_line_is_asked_for_again() {
+    use crate::protocol::{Decoder, Protocol, Stream};
+    let profile = crate::profile::Profile::builtin("triton").expect("built in");
+    let mut stream = Stream::new(profile.framing, Decoder::new(Protocol::Triton, &profile).expect("a decoder"));
+    assert_eq!(stream.patience(), None, "a tap has no say in it");
+    assert_eq!(stream.opening(), [0x05]);
+    assert_eq!(stream.patience(), Some(Dialogue::QUIET));
+    let mut heard = Vec::new();
+    stream.push(&line::frame("ATM1\x1c11\x1c0001\x1c")[..7], &mut |message| heard.push(message));
+    assert!(heard.is_empty());
+    assert_eq!(stream.quiet(&mut |message| heard.push(message)), [0x95], "NAK");
+    assert!(matches!(&heard[..], [Ok(crate::protocol::Message::Triton(Message::Noise(_)))]), "{heard:?}");
+    assert_eq!(stream.quiet(&mut |message| heard.push(message)), [0x05], "then ENQ");
+}
