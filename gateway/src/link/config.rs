@@ -45,7 +45,8 @@ pub struct Config {
     /// Stop bits of the serial port: 1 or 2.
     #[serde(default = "stop_bits")]
     pub stop_bits: u8,
-    /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports.
+    /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports, and not for
+    /// XFS4IoT, whose services are asked for signs of life.
     #[serde(default = "idle_timeout_s")]
     pub idle_timeout_s: u64,
     /// Longest frame or line, in bytes; what is usual for the protocol where absent.

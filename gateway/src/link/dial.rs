@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::address::Address;
 use super::backoff::Backoff;
@@ -21,9 +21,12 @@ pub(super) async fn run(address: Address, intake: Arc<Intake>) {
     let mut missing = Missing::default();
     intake.show_up(false);
     while !intake.stop().is_cancelled() {
-        match session(&address, &intake, &mut missing, &mut backoff).await {
+        let begun = Instant::now();
+        match session(&address, &intake).await {
             Ok(End::Stopping) => return,
             Ok(end) => {
+                missing = Missing::default();
+                backoff.reset_after(begun.elapsed());
                 intake.shared.metrics.link_reconnects.with_label_values(&intake.labels()).inc();
                 tracing::info!(link = intake.name, %address, %end, "The connection has ended.");
             }
@@ -37,28 +40,19 @@ pub(super) async fn run(address: Address, intake: Arc<Intake>) {
 }
 
 /// One connection, from dialling to its end; or why there is none.
-async fn session(
-    address: &Address,
-    intake: &Arc<Intake>,
-    missing: &mut Missing,
-    backoff: &mut Backoff,
-) -> Result<End, String> {
+async fn session(address: &Address, intake: &Arc<Intake>) -> Result<End, String> {
     let stream = tokio::select! {
         stream = connect(address, address.port.unwrap_or_default()) => stream?,
         () = intake.stop().cancelled() => return Ok(End::Stopping),
     };
     let opened = format!("connected to {address}");
     match &intake.tls {
-        None => {
-            (*missing, *backoff) = (Missing::default(), Backoff::new());
-            Ok(serve(stream, Arc::clone(intake), &opened, None).await)
-        }
+        None => Ok(serve(stream, Arc::clone(intake), &opened, None).await),
         Some(tls) => {
             let secured = tokio::select! {
                 secured = tls.connect(&address.host, stream) => secured?,
                 () = intake.stop().cancelled() => return Ok(End::Stopping),
             };
-            (*missing, *backoff) = (Missing::default(), Backoff::new());
             intake.show_peer(secured.expiry);
             Ok(serve(secured.stream, Arc::clone(intake), &opened, secured.peer).await)
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
@@ -46,8 +46,10 @@ pub(super) async fn run(address: Address, intake: Arc<Intake>) {
         match discovered {
             Ok(services) => {
                 tracing::info!(link = intake.name, %address, services = services.len(), "The terminal's services are known.");
+                let begun = Instant::now();
                 if hear_all(&address, services, &intake).await {
-                    (missing, backoff) = (Missing::default(), Backoff::new());
+                    missing = Missing::default();
+                    backoff.reset_after(begun.elapsed());
                 }
             }
             Err(reason) => missing.note(&intake, &address, &reason),
@@ -162,10 +164,11 @@ async fn keep(address: &Address, service: &Service, intake: &Arc<Intake>, live: 
         match opened {
             Ok(socket) => {
                 (was_up, failures) = (true, 0);
-                backoff.reset();
+                let begun = Instant::now();
                 if let End::Stopping = hear(socket, service, intake, live).await {
                     return true;
                 }
+                backoff.reset_after(begun.elapsed());
             }
             Err(reason) => {
                 tracing::debug!(link = intake.name, service = service.name(), reason, "The service cannot be reached.");

@@ -91,7 +91,7 @@ pub fn decode(piece: &[u8]) -> Result<Message, Fault> {
         line::Piece::Noise => {
             let broken_off = piece.first() == Some(&line::STX);
             let reason = if broken_off { "a frame was broken off" } else { "characters outside of any frame" };
-            return Ok(Message::Noise(Fault::new(reason, piece)));
+            return Ok(Message::Noise(Fault::new(reason, &line::shape(piece))));
         }
         line::Piece::Body(body) => body,
     };
@@ -108,7 +108,7 @@ pub fn decode(piece: &[u8]) -> Result<Message, Fault> {
         },
         _ => Ok(None),
     };
-    let unread = |reason: &str| Message::Unread(Fault::new(reason, body));
+    let unread = |reason: &str| Message::Unread(Fault::new(reason, &line::shape(body)));
     Ok(match read {
         Ok(Some(message)) => message,
         Ok(None) => unread("no Triton message: a terminal id and a transaction code are expected"),

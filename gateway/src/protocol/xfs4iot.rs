@@ -27,6 +27,10 @@ pub use units::Unit;
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 /// Longest name that is kept.
 const NAME_MAX: usize = 128;
+/// Most places of dropped data that are named.
+const MAX_PLACES: usize = 64;
+/// Most readings of a change that are named facts besides.
+const MAX_CHANGES: usize = 16;
 
 /// What kind of message one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +66,7 @@ pub struct Message {
     pub status: Option<Option<String>>,
     /// Named facts of the payload, by the names that samples use: `device_state`, `position`, `threshold` and so on.
     #[serde(flatten)]
-    pub facts: BTreeMap<&'static str, String>,
+    pub facts: BTreeMap<String, String>,
     /// Storage units, in the order of the message.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "units::by_name")]
     pub units: Vec<Unit>,
@@ -91,10 +95,14 @@ impl Message {
         self.facts.get(name).map(String::as_str)
     }
 
-    /// The same message; where it does not show which device it is about, that of its service.
+    /// The same message; where it does not show which device it is about, or which of several printers, that of its
+    /// service.
     #[must_use]
     pub fn of_service(mut self, device: Option<Device>) -> Message {
-        self.device = self.device.or(device);
+        self.device = match self.device {
+            None | Some(Device::ReceiptPrinter) => device.or(self.device),
+            known => known,
+        };
         self
     }
 }
@@ -127,10 +135,14 @@ struct Header<'a> {
 /// # Errors
 /// Where it is no JSON, has no header, or is nested deeper than a parser follows.
 pub fn decode(text: &[u8]) -> Result<Message, Fault> {
-    // The parser's sentences quote what they found: no card data, but nothing that belongs in a log either.
-    let fault = |error: serde_json::Error| Fault::new(crate::mask::text(&error.to_string()).into_owned(), text);
+    // Nothing of a message that nobody understands is shown, nor the parser's own sentence, which quotes from it: a
+    // track in base64 no mask would know.
+    let fault = |error: serde_json::Error| {
+        let (what, line, column) = (error.classify(), error.line(), error.column());
+        Fault::new(format!("no XFS4IoT message: {what:?} at {line}:{column} of {} bytes", text.len()), &[])
+    };
     if text.len() > MAX_MESSAGE {
-        return Err(Fault::new(format!("a message of {} bytes, at most {MAX_MESSAGE} are read", text.len()), text));
+        return Err(Fault::new(format!("a message of {} bytes, at most {MAX_MESSAGE} are read", text.len()), &[]));
     }
     let Envelope { header, payload } = serde_json::from_slice(text).map_err(fault)?;
     let kind = match header.r#type.to_ascii_lowercase().as_str() {
@@ -139,7 +151,7 @@ pub fn decode(text: &[u8]) -> Result<Message, Fault> {
         "event" => Type::Event,
         "completion" => Type::Completion,
         "unsolicited" => Type::Unsolicited,
-        _ => return Err(Fault::new("no XFS4IoT message type", text)),
+        _ => return Err(Fault::new("no XFS4IoT message type", &[])),
     };
     let name = shown(&header.name, NAME_MAX);
     let lower = name.to_ascii_lowercase();
@@ -170,6 +182,8 @@ enum Reads {
     Places,
     /// The error code alone.
     ErrorCode,
+    /// The names of the interfaces, which say what the device is.
+    Interfaces,
     Status,
     Storage,
     Services,
@@ -182,6 +196,7 @@ fn reads(kind: Type, name: &str) -> Reads {
     match (interface(name), name) {
         (_, "common.status") if kind == Type::Completion => Reads::Status,
         (_, "common.statuschangedevent") if event => Reads::Status,
+        (_, "common.capabilities") if kind == Type::Completion => Reads::Interfaces,
         (_, "storage.getstorage") if kind == Type::Completion => Reads::Storage,
         (_, "servicepublisher.getservices") if kind == Type::Completion => Reads::Services,
         (_, "servicepublisher.servicedetailevent") if event => Reads::Services,
@@ -222,13 +237,21 @@ impl Message {
     fn read(&mut self, name: &str, payload: &str) -> Result<(), serde_json::Error> {
         match reads(self.r#type, name) {
             Reads::Nothing => Ok(()),
-            Reads::Places => leaves::each(payload, |path, _| {
+            Reads::Places => leaves::each(payload, |path, value| {
                 let key = path.rsplit('.').next().unwrap_or_default();
-                if !matches!(key, "status" | "errorCode") {
+                if path == "errorCode" {
+                    self.facts.insert("error_code".to_owned(), shown(value, NAME_MAX));
+                } else if key != "status" && self.must_drop.len() < MAX_PLACES {
                     self.must_drop.push(format!("payload.{}", shown(path, NAME_MAX)));
                 }
             }),
             Reads::ErrorCode => self.facts(payload, &|key| key == "errorCode"),
+            Reads::Interfaces => {
+                let device = &mut self.device;
+                leaves::each(payload, |path, _| {
+                    *device = device.or_else(|| device_of(&interface(path).to_ascii_lowercase()));
+                })
+            }
             Reads::Facts => self.facts(payload, &|_| true),
             Reads::Services => {
                 self.services = query::services(payload)?;
@@ -245,7 +268,14 @@ impl Message {
                 self.device = self.device.or(others.into_iter().next());
                 for (path, fact) in [("common.device", "device_state"), ("common.antiFraudModule", "anti_fraud")] {
                     if let Some((_, value)) = readings.iter().find(|(found, _)| found.eq_ignore_ascii_case(path)) {
-                        self.facts.insert(fact, value.clone());
+                        self.facts.insert(fact.to_owned(), value.clone());
+                    }
+                }
+                // A change has few readings: each is a fact by the name of its property.
+                if name == "common.statuschangedevent" && self.readings.len() <= MAX_CHANGES {
+                    for (path, value) in self.readings.iter().filter(|(path, _)| interface(path) != "common") {
+                        let steps = path.rsplit('.').find(|step| step.parse::<u16>().is_err());
+                        self.facts.entry(snake(steps.unwrap_or_default())).or_insert_with(|| value.clone());
                     }
                 }
                 Ok(())
@@ -256,7 +286,7 @@ impl Message {
     fn facts(&mut self, payload: &str, wanted: &dyn Fn(&str) -> bool) -> Result<(), serde_json::Error> {
         leaves::each(payload, |path, value| {
             if let Some((_, fact)) = FACTS.iter().find(|(key, _)| wanted(key) && key.eq_ignore_ascii_case(path)) {
-                self.facts.insert(fact, shown(value, NAME_MAX));
+                self.facts.insert((*fact).to_owned(), shown(value, NAME_MAX));
             }
         })
     }
@@ -283,6 +313,17 @@ pub(crate) fn device_of(interface: &str) -> Option<Device> {
         "powermanagement" => Device::Power,
         "textterminal" => Device::CardholderDisplay,
         _ => return None,
+    })
+}
+
+/// `safeDoor` as `safe_door`.
+fn snake(name: &str) -> String {
+    name.chars().fold(String::new(), |mut snake, char| {
+        if char.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(char.to_ascii_lowercase());
+        snake
     })
 }
 

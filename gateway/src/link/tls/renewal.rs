@@ -43,21 +43,22 @@ async fn renew(tls: Arc<Tls>, intake: Arc<Intake>, mut taken: Look, mut failed: 
     }
 }
 
-/// Whether the files are in force now. What cannot be used leaves those before in force.
+/// Whether the files are in force now, and not expired. What cannot be used leaves those before in force.
 fn take(tls: &Tls, intake: &Intake, failed_before: bool) -> bool {
     match tls.load() {
         Ok(material) => {
             intake.show_expiry("own", material.own_expiry);
             intake.show_expiry("ca", material.ca_expiry);
-            for fault in material.expired(jiff::Timestamp::now().as_second()) {
+            tracing::info!(link = intake.name, "The link's certificates are in force.");
+            let expired = material.expired(jiff::Timestamp::now().as_second());
+            for fault in &expired {
                 tracing::warn!(link = intake.name, fault, "A certificate of the link has expired.");
-                note(intake, Kind::GatewayLinkFault, &fault);
+                note(intake, Kind::GatewayLinkFault, fault);
             }
-            if failed_before {
+            if failed_before && expired.is_empty() {
                 note(intake, Kind::GatewayLinkRestored, "the certificate is in force");
             }
-            tracing::info!(link = intake.name, "The link's certificates are in force.");
-            true
+            expired.is_empty()
         }
         Err(reason) => {
             tracing::warn!(link = intake.name, reason, "The link's certificates cannot be used.");

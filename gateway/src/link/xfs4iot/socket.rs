@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::event::Device;
 use crate::link::address::Address;
 use crate::link::dial::connect;
 use crate::link::intake::Intake;
@@ -36,12 +37,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(super) struct Socket {
     socket: WebSocketStream<Box<dyn Stream>>,
     asked: Vec<Query>,
+    /// The device, as far as name and capabilities of the service say.
+    device: Option<Device>,
 }
 
 /// What came on a connection.
 pub(super) enum Heard {
     /// A message, or what is wrong with it, and its bytes.
-    Said(Result<Message, Fault>, usize),
+    Said(Result<Box<Message>, Fault>, usize),
     /// A sign of life.
     Alive,
 }
@@ -64,7 +67,7 @@ impl Socket {
         let limit = Some(intake.max_frame_bytes);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
         match timeout(HANDSHAKE, client_async_with_config(uri, stream, Some(config))).await {
-            Ok(Ok((socket, _))) => Ok(Socket { socket, asked: Vec::new() }),
+            Ok(Ok((socket, _))) => Ok(Socket { socket, asked: Vec::new(), device: service.device() }),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no WebSocket within {HANDSHAKE:?}")),
         }
@@ -95,9 +98,16 @@ impl Socket {
         Ok(match self.socket.next().await {
             None | Some(Ok(Frame::Close(_))) => return Err(End::HungUp),
             Some(Err(error)) => return Err(ended(error)),
-            Some(Ok(Frame::Text(text))) => Heard::Said(decode(text.as_bytes()), text.len()),
+            Some(Ok(Frame::Text(text))) => {
+                let heard = Heard::Said(decode(text.as_bytes()).map(Box::new), text.len());
+                // It may have held card data.
+                if let Ok(mut bytes) = Bytes::from(text).try_into_mut() {
+                    bytes.fill(0);
+                }
+                heard
+            }
             Some(Ok(Frame::Binary(bytes))) => {
-                Heard::Said(Err(Fault::new("a binary message; XFS4IoT has none", &bytes)), bytes.len())
+                Heard::Said(Err(Fault::new("a binary message; XFS4IoT has none", &[])), bytes.len())
             }
             Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => Heard::Alive,
         })
@@ -151,7 +161,13 @@ impl Socket {
             let received = intake.shared.metrics.link_received_bytes.with_label_values(&intake.labels());
             received.inc_by(u64::try_from(bytes).unwrap_or(0));
             match decoded {
-                Ok(message) => self.take(message.of_service(service.device()), service, intake, terminal).await?,
+                Ok(message) => {
+                    if message.r#type == Type::Completion && message.name == Query::Capabilities.name() {
+                        self.device = self.device.or(message.device);
+                    }
+                    let message = Box::new(message.of_service(self.device));
+                    self.take(message, service, intake, terminal).await?;
+                }
                 Err(fault) => self.fault(intake, terminal, &fault).await?,
             }
         }
@@ -160,7 +176,7 @@ impl Socket {
     /// Has one message committed before the next is read.
     async fn take(
         &mut self,
-        message: Message,
+        message: Box<Message>,
         service: &Service,
         intake: &Intake,
         terminal: &Terminal,
@@ -177,7 +193,7 @@ impl Socket {
             );
             return Ok(());
         }
-        let message = protocol::Message::Xfs4iot(Box::new(message));
+        let message = protocol::Message::Xfs4iot(message);
         match committed(intake.take(terminal, &message)).await {
             Ok(_) | Err((_, None)) => Ok(()),
             Err((_, Some(end))) => Err(end),

@@ -67,13 +67,21 @@ pub(super) fn good(message: &Message) -> Vec<Event> {
             kept.push(event);
         }
     }
+    // A device that is online is there again.
+    let back = kept.iter().find(|event| is_of_the_device(event)).cloned();
+    kept.extend(back.map(|event| Event { kind: Kind::DeviceRemoved, ..event }));
     kept
+}
+
+/// Whether an event is about the reading of a device as a whole.
+fn is_of_the_device(event: &Event) -> bool {
+    event.attributes.get("property").is_some_and(|path| path == "common.device")
 }
 
 /// Of a change, what is in order again and worth saying even to who does not know that it was not.
 pub(super) fn news(message: &Message) -> Vec<Event> {
     let worth = |event: &Event| match event.kind {
-        Kind::DeviceRecovered => event.attributes.get("property").is_some_and(|path| path == "common.device"),
+        Kind::DeviceRecovered => is_of_the_device(event),
         Kind::SecurityDoorClosed | Kind::ModeSupervisorExited | Kind::SupplyOk => true,
         _ => false,
     };
@@ -105,7 +113,11 @@ fn reading(message: &Message, path: &str, value: &str) -> Option<Reading> {
                 "toner" | "ink" => Some(Component::Ribbon),
                 _ => None,
             };
-            (printer(property, &value_lower), Some(Device::ReceiptPrinter), component)
+            let which = match message.device {
+                Some(known @ (Device::JournalPrinter | Device::StatementPrinter | Device::Passbook)) => known,
+                _ => Device::ReceiptPrinter,
+            };
+            (printer(property, &value_lower), Some(which), component)
         }
         "vendormode" => (vendor_mode(property, &value_lower), None, None),
         "storage" => return None,

@@ -38,7 +38,9 @@ impl Dialogue {
     pub fn frame(&mut self, piece: &[u8], emit: &mut impl FnMut(Result<Message, Fault>)) {
         let decoded = decode(piece);
         match &decoded {
-            Ok(Message::Control { control: Control::Enq | Control::Eot }) if !self.hosting => self.last = None,
+            // Whoever ends an exchange knows that his frame arrived: the same one later is another message.
+            Ok(Message::Control { control: Control::Eot }) => self.last = None,
+            Ok(Message::Control { control: Control::Enq }) if !self.hosting => self.last = None,
             Err(_) | Ok(Message::Control { .. } | Message::Noise(_)) => {}
             Ok(_) => {
                 let mut hasher = DefaultHasher::new();

@@ -63,14 +63,25 @@ pub(super) fn read(piece: &[u8]) -> Result<Piece<'_>, Fault> {
             if *lrc == expected {
                 Ok(Piece::Body(&checked[..checked.len() - 1]))
             } else {
-                Err(Fault::new(format!("the check character is {lrc:02X}, not {expected:02X}"), piece))
+                Err(Fault::new(format!("the check character is {lrc:02X}, not {expected:02X}"), &shape(piece)))
             }
         }
         // Its sender has begun anew or given up: nothing to ask for.
         [STX, ..] => Ok(Piece::Noise),
-        [.., ETX, _] => Err(Fault::new("the end of a frame without its beginning", piece)),
+        [.., ETX, _] => Err(Fault::new("the end of a frame without its beginning", &shape(piece))),
         _ => Ok(Piece::Noise),
     }
+}
+
+/// The shape of a piece that nobody understands: letters and digits without what they say. Track and PIN block may stand
+/// anywhere in it, and a PIN block of letters and digits no mask would know.
+pub(super) fn shape(piece: &[u8]) -> Vec<u8> {
+    let hide = |byte: &u8| match byte {
+        b'0'..=b'9' => b'9',
+        0x20..=0x7e => b'x',
+        control => *control,
+    };
+    piece.iter().map(hide).collect()
 }
 
 /// The check character (LRC): every character after STX and up to ETX, by exclusive or.

@@ -61,14 +61,32 @@ fn nothing_of_track_and_pin_block_is_kept() {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
     assert_eq!(request["misc_fields"], 1);
-    // Nor where the frame is damaged, or not understood.
-    let mut damaged = line::frame(&format!("ATM1\x1c11\x1c0001\x1c{TRACK}\x1c"));
-    damaged.iter_mut().for_each(|byte| *byte &= line::CHARACTER);
+}
+
+#[test]
+fn nothing_of_what_is_not_understood_is_kept() {
+    let whole = line::frame(&format!("ATM1\x1c11\x1c0001\x1c{TRACK}\x1c00002000\x1c\x1cA1B2C3D4E5F60718\x1c"));
+    let mut damaged = whole.clone();
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
-    let fault = decode(&damaged).expect_err("its check character is wrong");
-    assert!(fault.reason.contains("check character") && !fault.frame.contains("01123"), "{fault:?}");
-    assert!(matches!(decode(b"\x02ATM1\x1cxx\x03\x01"), Err(_) | Ok(Message::Unread(_))));
+    let mut garbled = whole.clone();
+    garbled[7] ^= 1;
+    let unread = line::frame("ATM1\x1cA1B2C3D4E5F60718\x1c4123456789011234");
+    for bytes in [&damaged[..], &garbled, &unread, &whole[5..], &whole[..40], &whole[20..60]] {
+        for framing in [Framing::TRITON, Framing::Triton { max: 30 }] {
+            let mut framer = Framer::new(framing);
+            let mut shown = String::new();
+            let mut emit = |piece: Result<&[u8], Fault>| {
+                shown += &format!("{:?}", piece.and_then(decode));
+            };
+            framer.push(bytes, &mut emit);
+            framer.finish(&mut emit);
+            assert!(shown.contains("Fault"), "{shown}");
+            for secret in ["412345", "89011234", "3012", "A1B2", "C3D4E5"] {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
+        }
+    }
 }
 
 /// What is said to these bytes, as names, with everything committed.
@@ -145,4 +163,20 @@ fn no_bytes_make_it_fail() {
             let _ = decode(&whole).map(|message| serde_json::to_string(&message).expect("serialises"));
         }
     }
+}
+
+#[test]
+fn half_a_frame_on_a_quiet_line_is_asked_for_again() {
+    use crate::protocol::{Decoder, Protocol, Stream};
+    let profile = crate::profile::Profile::builtin("triton").expect("built in");
+    let mut stream = Stream::new(profile.framing, Decoder::new(Protocol::Triton, &profile).expect("a decoder"));
+    assert_eq!(stream.patience(), None, "a tap has no say in it");
+    assert_eq!(stream.opening(), [0x05]);
+    assert_eq!(stream.patience(), Some(Dialogue::QUIET));
+    let mut heard = Vec::new();
+    stream.push(&line::frame("ATM1\x1c11\x1c0001\x1c")[..7], &mut |message| heard.push(message));
+    assert!(heard.is_empty());
+    assert_eq!(stream.quiet(&mut |message| heard.push(message)), [0x95], "NAK");
+    assert!(matches!(&heard[..], [Ok(crate::protocol::Message::Triton(Message::Noise(_)))]), "{heard:?}");
+    assert_eq!(stream.quiet(&mut |message| heard.push(message)), [0x05], "then ENQ");
 }

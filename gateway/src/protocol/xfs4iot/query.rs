@@ -89,13 +89,15 @@ impl Service {
 
     /// The device it is of, as far as its name says so.
     pub fn device(&self) -> Option<Device> {
-        const WORDS: [(&str, Device); 13] = [
+        const WORDS: [(&str, Device); 15] = [
             ("cardreader", Device::CardReader),
             ("acceptor", Device::NoteAcceptor),
             ("recycler", Device::CashHandler),
             ("dispenser", Device::CashHandler),
             ("cash", Device::CashHandler),
             ("journal", Device::JournalPrinter),
+            ("statement", Device::StatementPrinter),
+            ("passbook", Device::Passbook),
             ("printer", Device::ReceiptPrinter),
             ("crypto", Device::Encryptor),
             ("pinpad", Device::Encryptor),

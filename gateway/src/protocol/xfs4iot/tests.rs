@@ -101,3 +101,38 @@ fn every_question_is_a_message_that_changes_nothing() {
         );
     }
 }
+
+#[test]
+fn nothing_of_what_is_no_message_is_shown() {
+    for text in [
+        r#"{"payload":{"track2":{"data":"SECRET4123456789011234"}},"header":"#,
+        r#"{"payload":{"track2":{"data":"SECRET"}},"header":{"name":"CardReader.ReadRawData","type":"SECRET"}}"#,
+        r#"{"header":"SECRET","payload":{}}"#,
+        r#"{"header":{"name":"CardReader.ReadRawData","type":"event","requestId":"SECRET"}}"#,
+    ] {
+        let fault = decode(text.as_bytes()).expect_err("is no message");
+        assert!(!format!("{fault:?}").contains("SECRET"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_change_names_its_properties() {
+    let change = json(
+        r#"{"header":{"name":"Common.StatusChangedEvent","type":"unsolicited"},"payload":{"auxiliaries":{"safeDoor":"open"}}}"#,
+    );
+    assert_eq!(change["safe_door"], "open");
+}
+
+#[test]
+fn the_device_shows_in_interfaces_and_in_the_name_of_the_service() {
+    let device = |name: &str, payload: &str, service: Option<Device>| {
+        let text = format!(r#"{{"header":{{"name":"{name}","type":"completion","requestId":1}},"payload":{payload}}}"#);
+        decode(text.as_bytes()).expect("a message").of_service(service).device
+    };
+    let capabilities = r#"{"common":{"x":1},"cardReader":{"type":"motor"}}"#;
+    assert_eq!(device("Common.Capabilities", capabilities, None), Some(Device::CardReader));
+    let status = r#"{"common":{"device":"online"},"printer":{"media":"present"}}"#;
+    assert_eq!(device("Common.Status", status, None), Some(Device::ReceiptPrinter));
+    assert_eq!(device("Common.Status", status, Some(Device::JournalPrinter)), Some(Device::JournalPrinter));
+    assert_eq!(device("Common.Status", capabilities, Some(Device::CashHandler)), Some(Device::CardReader));
+}
