@@ -177,7 +177,7 @@ async fn append(log: &Log, mut event: Event) {
     event.terminal = "gateway".to_owned();
     event.received_at = Some(now);
     event.time_synced = synced;
-    if let Err(error) = log.submit(Submission { events: vec![event.into()], plugin: None }).await {
+    if let Err(error) = log.submit(Submission { events: vec![event.into()], ..Submission::default() }).await {
         tracing::error!(%error, "An event of the gateway itself is not kept.");
     }
 }

@@ -10,6 +10,7 @@ mod intake;
 mod serial;
 mod session;
 mod tcp;
+pub mod upload;
 
 use std::sync::Arc;
 

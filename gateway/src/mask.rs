@@ -54,6 +54,64 @@ pub fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Text that people or foreign programs wrote, with card numbers masked also where their digits stand in groups
+/// (`4123 4567 8901 1234`, `4123-4567-8901-1234`), and what a magnetic stripe has behind the number left out.
+///
+/// The digits of a group keep their places, so that the text has as many characters as before.
+pub fn free_text(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut out: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let (end, digits) = grouped(&bytes[at..]);
+        if digits >= *PAN_DIGITS.start() {
+            let out = out.get_or_insert_with(|| bytes.to_vec());
+            let front = if PAN_DIGITS.contains(&digits) { SHOWN_FRONT } else { 0 };
+            let mut nth = 0;
+            for byte in out[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit()) {
+                if nth >= front && nth + SHOWN_BACK < digits {
+                    *byte = b'*';
+                }
+                nth += 1;
+            }
+            at += end;
+            // Track 2: the separator, then expiry, service code and the bank's own data.
+            if bytes.get(at) == Some(&b'=') {
+                at += 1;
+                while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                    out[at] = b'*';
+                    at += 1;
+                }
+            }
+        } else {
+            at += end.max(1);
+        }
+    }
+    match out.map(String::from_utf8) {
+        // Only digits were replaced, by a character of the same length.
+        Some(Ok(masked)) => Cow::Owned(masked),
+        Some(Err(_)) => Cow::Owned(String::new()),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The length of the run of digits in front, single spaces and hyphens between them included, and how many digits it has.
+fn grouped(bytes: &[u8]) -> (usize, usize) {
+    let (mut end, mut digits) = (0, 0);
+    loop {
+        let run = bytes[end..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if run == 0 {
+            // The separator before belongs to nobody.
+            return (end.saturating_sub(usize::from(end > 0)), digits);
+        }
+        (end, digits) = (end + run, digits + run);
+        match bytes.get(end) {
+            Some(b' ' | b'-') => end += 1,
+            _ => return (end, digits),
+        }
+    }
+}
+
 /// Bytes as printable text for a `protocol.error`: control bytes named, at most `limit` bytes, digits that could be card
 /// data hidden. Runs shorter than a card number are hidden too, from seven digits on: nobody knows what they are.
 /// `:;<=>?` count as digits: NDC writes a PIN block with them for A to F.
@@ -96,6 +154,25 @@ mod tests {
         assert_eq!(text("TRAN NO 000312"), "TRAN NO 000312");
         assert_eq!(text("4123456789011234=29121010000000000000"), "412345******1234=****************0000");
         assert!(matches!(text("no digits: ünïcode"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn digits_in_groups_are_masked_in_their_places() {
+        for (said, masked) in [
+            ("Card 4123-4567-8901-1234, ATM 7", "Card 4123-45**-****-1234, ATM 7"),
+            ("4123 4567 8901 1234 ", "4123 45** **** 1234 "),
+            ("4123456789011234", "412345******1234"),
+            (";4123456789011234=2912101123?", ";412345******1234=**********?"),
+            ("12345678901234567890123", "*******************0123"),
+            ("ü4123456789011234ü", "ü412345******1234ü"),
+        ] {
+            assert_eq!(free_text(said), masked);
+        }
+        for plain in
+            ["2024-03-05T10:15:00Z", "2024-03-05 10", "192.168.100.100", "XXXX-XXXX-XXXX-1234", "1-", "12 ", ""]
+        {
+            assert!(matches!(free_text(plain), Cow::Borrowed(same) if same == plain), "{plain}");
+        }
     }
 
     #[test]

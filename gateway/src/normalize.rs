@@ -3,6 +3,7 @@
 pub mod device;
 pub(crate) mod journal;
 mod ndc;
+pub mod upload;
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
@@ -24,6 +25,7 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+        Message::Upload(document) => upload::events(document, context).into_iter().map(|row| row.event).collect(),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -41,6 +43,7 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Journal(entry) => journal::good(entry, context),
         // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),
+        Message::Upload(document) => upload::good(document),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());

@@ -13,10 +13,11 @@ use crate::protocol::framing::Framing;
 use crate::protocol::{Protocol, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 3] = [
+const BUILTIN: [(&str, &str); 4] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
+    ("atm-handler", include_str!("../../devices/atm-handler/profile.toml")),
 ];
 
 /// One cassette and what is in it.
@@ -68,7 +69,7 @@ pub struct Profile {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// No profile of this name is built in.
-    #[error("no profile `{0}`; built in are ncr-selfserv-ndc, ncr-journal and json-lines")]
+    #[error("no profile `{0}`; built in are ncr-selfserv-ndc, ncr-journal, json-lines and atm-handler")]
     Unknown(String),
     /// The file cannot be read.
     #[error("{path}: {source}")]

@@ -10,6 +10,7 @@ pub mod framing;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod upload;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub enum Protocol {
     Journal,
     /// One JSON object a line.
     Jsonl,
+    /// Files of JSON tables.
+    Upload,
 }
 
 impl Protocol {
@@ -35,6 +38,7 @@ impl Protocol {
             Protocol::Ndc => "ndc",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
+            Protocol::Upload => "upload",
         }
     }
 
@@ -44,6 +48,7 @@ impl Protocol {
             Protocol::Ndc => "ncr-selfserv-ndc",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
+            Protocol::Upload => "atm-handler",
         }
     }
 }
@@ -58,6 +63,8 @@ pub enum Message {
     Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
+    /// An uploaded file; it speaks for many terminals.
+    Upload(Box<upload::Document>),
 }
 
 impl Message {
@@ -67,6 +74,7 @@ impl Message {
             Message::Ndc(_) => Protocol::Ndc,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
+            Message::Upload(_) => Protocol::Upload,
         }
     }
 
@@ -74,7 +82,7 @@ impl Message {
     pub fn speaker(&self) -> Option<&str> {
         match self {
             Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
-            Message::Journal(_) => None,
+            Message::Journal(_) | Message::Upload(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
         }

@@ -26,6 +26,7 @@ impl Sample {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
             "ej_text" => Ok(Protocol::Journal),
+            "upload" => Ok(Protocol::Upload),
             other => Err(format!("no decoder for sample protocol `{other}`")),
         }
     }
@@ -34,6 +35,7 @@ impl Sample {
     pub(super) fn framing(&self) -> Result<Framing, String> {
         match self.framing.as_str() {
             "payload_only" | "none" => Ok(Framing::NONE),
+            "upload" => Ok(Framing::UPLOAD),
             "len2be" => Ok(Framing::LENGTH),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
             other => Err(format!("unknown sample framing `{other}`")),

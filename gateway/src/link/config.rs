@@ -54,9 +54,10 @@ pub struct ListenerConfig {
     pub protocol: Protocol,
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// What becomes of a terminal that nobody configured.
+    /// What becomes of a terminal that nobody configured; `refuse` where absent, but `accept` for uploads, which bring
+    /// their terminals with them.
     #[serde(default)]
-    pub unknown: Unknown,
+    pub unknown: Option<Unknown>,
     /// The device profile it is decoded by, and of such a terminal where it is accepted; the protocol's usual one where
     /// absent.
     #[serde(default)]
@@ -125,21 +126,36 @@ impl Config {
         if self.baud == 0 {
             faults.push(("baud", "must not be 0".to_owned()));
         }
-        faults.extend(frame_fault(self.max_frame_bytes));
+        if self.protocol == Protocol::Upload {
+            faults.push(("protocol", "files speak for several terminals: they come by a [[listener]]".to_owned()));
+        }
+        faults.extend(frame_fault(self.protocol, self.max_frame_bytes));
         faults
     }
 }
 
 impl ListenerConfig {
+    /// What becomes of a terminal that nobody configured.
+    pub fn unknown(&self) -> Unknown {
+        self.unknown.unwrap_or(match self.protocol {
+            Protocol::Upload => Unknown::Accept,
+            _ => Unknown::Refuse,
+        })
+    }
+
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        frame_fault(self.max_frame_bytes).into_iter().collect()
+        frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect()
     }
 }
 
-fn frame_fault(bytes: usize) -> Option<(&'static str, String)> {
-    let allowed = 64..=1024 * 1024;
-    (!allowed.contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and 1048576")))
+/// Most bytes of a frame, and of an uploaded file: it is held whole while it is read.
+const MAX_FRAME: usize = 1024 * 1024;
+const MAX_UPLOAD: usize = 4 * 1024 * 1024;
+
+fn frame_fault(protocol: Protocol, bytes: usize) -> Option<(&'static str, String)> {
+    let most = if protocol == Protocol::Upload { MAX_UPLOAD } else { MAX_FRAME };
+    (!(64..=most).contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and {most}")))
 }
 
 fn baud() -> u32 {

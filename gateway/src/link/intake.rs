@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
+use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
 use crate::log::{LogError, NewEvent, Receipt, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
+use crate::protocol::upload::Document;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
 
@@ -91,7 +93,7 @@ impl Intake {
             idle: idle(config.idle_timeout_s),
             max_frame_bytes: config.max_frame_bytes,
             profile,
-            speakers: Speakers::Any { unknown: config.unknown },
+            speakers: Speakers::Any { unknown: config.unknown() },
             connections: Arc::new(Semaphore::new(config.max_connections)),
             up: Mutex::default(),
             reported: Mutex::default(),
@@ -194,7 +196,7 @@ impl Intake {
     /// Appends an event of the link itself; nobody waits for it.
     pub(super) fn note(&self, terminal: &str, event: Event) {
         let event = self.stamp(terminal, event);
-        let submission = Submission { events: vec![event.into()], plugin: None };
+        let submission = Submission { events: vec![event.into()], ..Submission::default() };
         if self.shared.log.enqueue(submission).is_err() {
             tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
         }
@@ -226,12 +228,37 @@ impl Intake {
         self.submit(terminal, events)
     }
 
+    /// Submits a whole uploaded file: all of it is committed, or nothing.
+    pub(super) fn take_upload(&self, document: &Document) -> Answer {
+        let accepts = match &self.speakers {
+            Speakers::One(_) => true,
+            Speakers::Any { unknown } => *unknown == Unknown::Accept,
+        };
+        let names = match upload::Names::new(document, &self.shared.inventory, accepts) {
+            Ok(names) => names,
+            Err(unknown) => {
+                self.report_unknown(&unknown, Unknown::Refuse);
+                return Answer::Refused(format!("terminal `{unknown}` is not configured here"));
+            }
+        };
+        let stamp = |terminal: &str, event: Event| self.stamp(terminal, event);
+        let submission = upload::submission(document, &self.profile, &names, stamp);
+        let now = jiff::Timestamp::now().as_second();
+        for name in names.configured() {
+            self.shared.metrics.terminal_last_seen.with_label_values(&[name]).set(now);
+        }
+        match self.shared.log.enqueue(submission) {
+            Ok(answer) => Answer::Pending(answer),
+            Err(_) => Answer::Stopped,
+        }
+    }
+
     /// Submits the event that a frame nobody understands is.
     pub(super) fn take_fault(&self, terminal: Option<&Terminal>, fault: &Fault) -> Answer {
         let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
         let event = self.stamp(owner, normalize::fault(fault));
         // Whether or not the event is kept, the source is told what was wrong.
-        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], plugin: None });
+        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
         Answer::Refused(fault.reason.clone())
     }
 
@@ -240,7 +267,7 @@ impl Intake {
         if self.shared.inventory.named(&terminal.name).is_some() {
             self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
         }
-        match self.shared.log.enqueue(Submission { events, plugin: None }) {
+        match self.shared.log.enqueue(Submission { events, ..Submission::default() }) {
             Ok(answer) => Answer::Pending(answer),
             Err(_) => Answer::Stopped,
         }

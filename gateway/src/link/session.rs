@@ -165,6 +165,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Hands one message on; `None` where it asks for no answer.
     fn hear(&mut self, message: &Message) -> Result<Option<Answer>, End> {
         self.intake.shared.metrics.link_messages.with_label_values(&self.intake.labels()).inc();
+        if let Message::Upload(document) = message {
+            return Ok(Some(self.intake.take_upload(document)));
+        }
         let speaker = match (message.speaker(), &self.terminal) {
             (Some(name), Some(known)) if known.name != name && known.luno.as_deref() != Some(name) => {
                 match self.intake.identify(name) {

@@ -31,7 +31,7 @@ fn event(terminal: &str) -> NewEvent {
 }
 
 fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogError> {
-    log.submit_blocking(Submission { events, plugin: None }).map(|receipt| receipt.seqs)
+    log.submit_blocking(Submission { events, ..Submission::default() }).map(|receipt| receipt.seqs)
 }
 
 #[test]
@@ -43,7 +43,8 @@ fn places_ids_and_positions_survive_a_restart() {
     log.save_progress(progress.clone());
     let state = vec![("count".to_owned(), Some(vec![7]))];
     let commit = PluginCommit { plugin: "cash-low".to_owned(), cursor: 3, state };
-    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit) }).expect("commits");
+    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit), ..Submission::default() })
+        .expect("commits");
     let prefix = log.id_prefix().to_owned();
     log.close();
     assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)));
@@ -80,7 +81,7 @@ fn a_bad_submission_fails_alone() {
     large.event.detail = "x".repeat(2000);
     let waiting: Vec<_> = [vec![event("a")], vec![event("a"), large], vec![event("a")]]
         .into_iter()
-        .map(|events| log.enqueue(Submission { events, plugin: None }).expect("queued"))
+        .map(|events| log.enqueue(Submission { events, ..Submission::default() }).expect("queued"))
         .collect();
     let mut answers = waiting.into_iter().map(|answer| answer.blocking_recv().expect("answered"));
     assert_eq!(answers.next().expect("first").expect("appended").seqs, [1]);

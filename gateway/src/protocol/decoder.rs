@@ -2,7 +2,7 @@
 
 use super::framing::{Framer, Framing};
 use super::journal::{Dialect, DialectError, Journal};
-use super::{Fault, Message, Protocol, jsonl, ndc};
+use super::{Fault, Message, Protocol, jsonl, ndc, upload};
 use crate::profile::Profile;
 
 /// Decodes the frames of one stream. What a protocol must remember between frames is in here.
@@ -14,6 +14,8 @@ pub enum Decoder {
     Journal(Box<Journal>),
     /// JSON: every frame is a line, and a message.
     Jsonl,
+    /// Uploads: every frame is a file, and a message.
+    Upload,
 }
 
 impl Decoder {
@@ -29,6 +31,7 @@ impl Decoder {
                 Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
             }
             Protocol::Jsonl => Ok(Decoder::Jsonl),
+            Protocol::Upload => Ok(Decoder::Upload),
         }
     }
 
@@ -38,6 +41,7 @@ impl Decoder {
             Decoder::Ndc(options) => emit(ndc::decode(frame, options).map(Message::Ndc)),
             Decoder::Journal(journal) => journal.line(frame, &mut |entry| emit(entry.map(Message::Journal))),
             Decoder::Jsonl => emit(jsonl::decode(frame).map(Message::Jsonl)),
+            Decoder::Upload => emit(upload::decode(frame).map(|document| Message::Upload(Box::new(document)))),
         }
     }
 
@@ -45,7 +49,7 @@ impl Decoder {
     pub fn finish(&mut self, emit: &mut impl FnMut(Result<Message, Fault>)) {
         match self {
             // They remember nothing.
-            Decoder::Ndc(_) | Decoder::Jsonl => {}
+            Decoder::Ndc(_) | Decoder::Jsonl | Decoder::Upload => {}
             Decoder::Journal(journal) => journal.finish(&mut |entry| emit(entry.map(Message::Journal))),
         }
     }

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::Fault;
+use super::upload::{MAX_NAME, MAX_SIZE_DIGITS, SEPARATOR};
 
 /// Largest frame that a two-byte length can announce.
 const MAX_LENGTH_FRAME: usize = 0xffff;
+/// Largest uploaded file where nothing else is said.
+const MAX_UPLOAD: usize = 1024 * 1024;
 /// Largest line where nothing else is said.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -32,6 +35,12 @@ pub enum Framing {
         #[serde(default = "max_line")]
         max: usize,
     },
+    /// Files: `name<>size`, then as many bytes; the frame is all of it. White space between files is passed over.
+    Upload {
+        /// Largest file accepted, without its header.
+        #[serde(default = "max_upload")]
+        max: usize,
+    },
     /// All bytes up to the end are one frame.
     None {
         /// Largest frame accepted.
@@ -48,18 +57,26 @@ fn max_line() -> usize {
     MAX_LINE
 }
 
+fn max_upload() -> usize {
+    MAX_UPLOAD
+}
+
 impl Framing {
     /// A two-byte length that does not count itself.
     pub const LENGTH: Framing = Framing::Length { inclusive: false, max: MAX_LENGTH_FRAME };
     /// Lines.
     pub const LINE: Framing = Framing::Line { max: MAX_LINE };
+    /// Uploaded files.
+    pub const UPLOAD: Framing = Framing::Upload { max: MAX_UPLOAD };
     /// No framing.
     pub const NONE: Framing = Framing::None { max: MAX_LENGTH_FRAME };
 
     /// Largest frame accepted.
     pub fn max(self) -> usize {
         match self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => max,
+            Framing::Length { max, .. } | Framing::Line { max } | Framing::Upload { max } | Framing::None { max } => {
+                max
+            }
         }
     }
 }
@@ -69,7 +86,9 @@ impl Framing {
     #[must_use]
     pub fn with_max(mut self, limit: usize) -> Framing {
         match &mut self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::None { max } => *max = limit,
+            Framing::Length { max, .. } | Framing::Line { max } | Framing::Upload { max } | Framing::None { max } => {
+                *max = limit
+            }
         }
         self
     }
@@ -103,6 +122,7 @@ impl Framer {
         match self.framing {
             Framing::Length { inclusive, max } => self.push_length(bytes, inclusive, max, emit),
             Framing::Line { max } => self.push_lines(bytes, max, emit),
+            Framing::Upload { max } => self.push_upload(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
     }
@@ -114,6 +134,7 @@ impl Framer {
                 Framing::Length { .. } => {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
+                Framing::Upload { .. } => emit(Err(short_file(&self.buffer))),
                 Framing::Line { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
             }
         }
@@ -187,6 +208,40 @@ impl Framer {
         }
     }
 
+    fn push_upload(&mut self, mut bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        // Byte by byte while the header lasts, which is short; then the document in one piece.
+        while let Some((next, after)) = bytes.split_first().filter(|_| !self.broken) {
+            match upload_header(&self.buffer, *next) {
+                UploadHeader::Begins if next.is_ascii_whitespace() => bytes = after,
+                UploadHeader::Begins | UploadHeader::GoesOn => {
+                    append(&mut self.buffer, &[*next]);
+                    bytes = after;
+                }
+                UploadHeader::Ended { length, size } if size <= max => {
+                    let missing = (length + size).saturating_sub(self.buffer.len());
+                    let (now, rest) = bytes.split_at(missing.min(bytes.len()));
+                    append(&mut self.buffer, now);
+                    bytes = rest;
+                    if now.len() == missing {
+                        emit(Ok(&self.buffer));
+                        self.clear();
+                    }
+                }
+                UploadHeader::Ended { size, .. } => {
+                    self.give_up(format!("a file of {size} bytes was announced, at most {max} are accepted"), emit);
+                }
+                UploadHeader::Wrong(why) => self.give_up(why.to_owned(), emit),
+            }
+        }
+    }
+
+    /// Nothing that comes now can be told apart.
+    fn give_up(&mut self, reason: String, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+        self.broken = true;
+        emit(Err(Fault::new(reason, &self.buffer)));
+        self.clear();
+    }
+
     fn push_all(&mut self, bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         if self.broken {
             return;
@@ -199,6 +254,59 @@ impl Framer {
             self.clear();
         }
     }
+}
+
+/// Where an upload's header stands.
+enum UploadHeader {
+    /// Nothing of it has come.
+    Begins,
+    /// The next byte belongs to it.
+    GoesOn,
+    /// It is complete: its own length, and the size it announces.
+    Ended { length: usize, size: usize },
+    /// It is none.
+    Wrong(&'static str),
+}
+
+/// Reads what has come of an upload (header, or header and a part of the document) and looks at the byte that follows.
+fn upload_header(come: &[u8], next: u8) -> UploadHeader {
+    let head = &come[..come.len().min(MAX_NAME + SEPARATOR.len() + MAX_SIZE_DIGITS + 1)];
+    let Some(name) = head.windows(SEPARATOR.len()).position(|window| window == SEPARATOR) else {
+        return match head.len() {
+            0 => UploadHeader::Begins,
+            // One byte of the separator may have come.
+            length if length > MAX_NAME => {
+                UploadHeader::Wrong("an upload begins with `name<>size`, and this name is too long")
+            }
+            _ => UploadHeader::GoesOn,
+        };
+    };
+    let digits = head[name + SEPARATOR.len()..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let length = name + SEPARATOR.len() + digits;
+    // The document has begun, or the byte that follows is not of the size: the header is complete.
+    if come.len() == length && next.is_ascii_digit() {
+        return if digits < MAX_SIZE_DIGITS {
+            UploadHeader::GoesOn
+        } else {
+            UploadHeader::Wrong("the size has too many digits")
+        };
+    }
+    let size = std::str::from_utf8(&head[length - digits..length]).ok().and_then(|size| size.parse().ok());
+    size.map_or(UploadHeader::Wrong("an upload's size follows `<>` in decimal digits"), |size| UploadHeader::Ended {
+        length,
+        size,
+    })
+}
+
+/// The fault of an upload that ended too early; says how much is missing where that is known.
+fn short_file(come: &[u8]) -> Fault {
+    let reason = match upload_header(come, b' ') {
+        UploadHeader::Ended { length, size } => {
+            format!("the file is short: {} of {size} bytes came", come.len().saturating_sub(length))
+        }
+        _ => "the stream ended in the middle of an upload's header".to_owned(),
+    };
+    Fault::new(reason, come)
 }
 
 /// Appends without leaving a copy behind where the buffer has to move.
@@ -264,12 +372,24 @@ mod tests {
             Framing::LINE,
             Framing::NONE,
             Framing::None { max: 50 },
+            Framing::Upload { max: 20 },
+            Framing::UPLOAD,
         ];
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for round in 0..3_000 {
             let alphabet = [0_u8, 0, 0, 1, 2, 3, 9, b'\r', b'\n', b'a', b'b', 0xff];
-            let stream: Vec<u8> = (0..random.below(120)).map(|_| alphabet[random.below(alphabet.len())]).collect();
             let framing = framings[round % framings.len()];
+            let pieces: &[&[u8]] = match framing {
+                Framing::Upload { .. } => {
+                    &[b"<>", b"<", b">", b"1", b"3", b"0", b"a", b"\n", b"n<>4", b"{}", b"x<>2{}"]
+                }
+                _ => &[],
+            };
+            let mut piece = || match pieces.len() {
+                0 => vec![alphabet[random.below(alphabet.len())]],
+                count => pieces[random.below(count)].to_vec(),
+            };
+            let stream: Vec<u8> = (0..60).flat_map(|_| piece()).collect();
             let whole = run(framing, [&stream[..]]);
             let mut pieces = Vec::new();
             let mut rest = &stream[..];
@@ -311,6 +431,26 @@ mod tests {
         let out = frames(Framing::LENGTH, b"\x00\x05ab");
         assert!(matches!(&out[..], [Err(_)]), "{out:?}");
         assert!(frames(Framing::LENGTH, b"").is_empty());
+    }
+
+    #[test]
+    fn an_upload_is_a_header_and_as_many_bytes_as_it_says() {
+        let upload = Framing::Upload { max: 9 };
+        let file = |text: &str| Ok(text.as_bytes().to_vec());
+        assert_eq!(frames(upload, b"a.json<>2{}"), [file("a.json<>2{}")]);
+        assert_eq!(frames(upload, b"a<>2{}\n b<>4{  }c<>0 d<>2[]"), ["a<>2{}", "b<>4{  }", "c<>0", "d<>2[]"].map(file));
+        let reason = |bytes: &[u8]| match &run(upload, [bytes]) {
+            (out, broken) => match &out[..] {
+                [Err(fault)] => (fault.reason.clone(), *broken),
+                _ => panic!("{out:?}"),
+            },
+        };
+        assert_eq!(reason(b"a<>5{}"), ("the file is short: 2 of 5 bytes came".to_owned(), false));
+        assert_eq!(reason(b"a<>5"), ("the file is short: 0 of 5 bytes came".to_owned(), false));
+        assert_eq!(reason(b"a<"), ("the stream ended in the middle of an upload's header".to_owned(), false));
+        for wrong in [&b"a<>10{}"[..], b"a<>x{}", b"a<>-1{}", b"a<>99999999999", &[b'a'; 300]] {
+            assert!(reason(wrong).1, "{:?}", String::from_utf8_lossy(wrong));
+        }
     }
 
     #[test]

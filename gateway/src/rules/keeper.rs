@@ -226,7 +226,7 @@ impl Keeper {
     }
 
     fn tell(&self, event: Event) {
-        let submission = Submission { events: vec![event.into()], plugin: None };
+        let submission = Submission { events: vec![event.into()], ..Submission::default() };
         if let Err(error) = self.context.log.submit_blocking(submission) {
             tracing::warn!(%error, "An event about a rule was not stored.");
         }

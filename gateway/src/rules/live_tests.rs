@@ -39,7 +39,7 @@ fn run(log: &Log, config: Config) -> Rules {
 
 fn submit(log: &Log, event: Event) {
     let event = Event { received_at: Some(jiff::Timestamp::now()), terminal: "atm-01".to_owned(), ..event };
-    log.submit_blocking(Submission { events: vec![event.into()], plugin: None }).expect("is accepted");
+    log.submit_blocking(Submission { events: vec![event.into()], ..Submission::default() }).expect("is accepted");
 }
 
 fn low(cassette: u8) -> Event {

@@ -72,7 +72,7 @@ impl Worker {
         let cursor = known.unwrap_or(newcomer);
         // A newcomer's position must be as durable as the word that it is here.
         let commit = known.is_none().then(|| PluginCommit { plugin: id.to_owned(), cursor, state: Vec::new() });
-        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit })?;
+        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit, ..Submission::default() })?;
 
         let id: Arc<str> = Arc::from(id);
         let host = Host::new(Arc::clone(&id), state, Arc::clone(&context.terminals), context.config.memory_bytes);
@@ -227,7 +227,8 @@ impl Follower {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
         let events = events.into_iter().map(Into::into).collect();
-        let answer = self.context.log.submit_blocking(Submission { events, plugin: Some(commit) });
+        let answer =
+            self.context.log.submit_blocking(Submission { events, plugin: Some(commit), ..Submission::default() });
         match answer {
             Ok(_) => {
                 host.state.commit();

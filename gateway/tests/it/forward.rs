@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     async fn append_all(&self, events: Vec<NewEvent>) {
-        self.log.submit(Submission { events, plugin: None }).await.expect("the log takes events");
+        self.log.submit(Submission { events, ..Submission::default() }).await.expect("the log takes events");
     }
 
     /// Forwarded, pending, dead-lettered and discarded, from the gauges; their sum is what was appended.

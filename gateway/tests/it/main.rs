@@ -10,3 +10,4 @@ mod http;
 mod mosquitto;
 mod proxy;
 mod subscriber;
+mod upload;
