@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::board::Board;
 use super::open::{is_damage, suspect};
 use super::queue::{Cycle, Queue};
 use super::tail::Tail;
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
+    pub(super) board: Arc<Board>,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -66,11 +68,13 @@ impl Writer {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
+        let mut register = Vec::new();
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates }) => {
+                Ok(Written { receipt, events: written, duplicates, register: rows }) => {
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
+                    register.extend(rows);
                     answers.push((job.answer, Ok(receipt)));
                 }
                 Err(Fault::Sqlite(error)) if ends_transaction(&error) => return Err(error),
@@ -86,8 +90,11 @@ impl Writer {
         if let Some(progress) = &cycle.progress {
             write_progress(&self.connection, progress)?;
         }
-        self.ledger.write_terminals(&self.connection, &events)?;
+        let states = self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        let seen =
+            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
+        self.board.apply(seen, states, register, self.ledger.head);
         self.announce(begun, events);
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.

@@ -1,0 +1,1 @@
+-- Kept free: this version's tables come with another change.
