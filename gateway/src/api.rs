@@ -1,10 +1,13 @@
-//! HTTP: health for whoever watches the process, metrics for Prometheus.
+//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals and places for people and programs.
 //!
 //! Every route passes the one authorisation layer (`auth`), which knows the public ones.
 
 mod auth;
 mod health;
+mod page;
+mod places;
 mod problem;
+mod terminals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::terminals::Directory;
 
 /// Settings of the HTTP interface.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,6 +43,8 @@ pub struct View {
     pub log: Log,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Who is there.
+    pub directory: Directory,
     /// Set while the gateway drains.
     pub stop: CancellationToken,
 }
@@ -53,6 +59,14 @@ pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/api/v1/terminals", get(terminals::list))
+        .route("/api/v1/terminals/{name}", get(terminals::show))
+        .route("/api/v1/groups", get(places::groups))
+        .route("/api/v1/groups/{id}", get(places::group))
+        .route("/api/v1/branches", get(places::branches))
+        .route("/api/v1/regions", get(places::regions))
+        .route("/api/v1/devices", get(places::devices))
+        .method_not_allowed_fallback(problem::not_allowed)
         .fallback(problem::not_found)
         .layer(axum::middleware::from_fn(auth::authorise))
         .layer(axum::middleware::from_fn_with_state(view.clone(), health::count))

@@ -1,13 +1,16 @@
 //! The command line: one file a verb.
 
+mod ask;
 mod check;
 mod decode;
 mod demo;
 mod exit;
 mod health;
+mod import;
 mod logging;
 mod run;
 mod sample;
+mod terminals;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,6 +35,8 @@ enum Verb {
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
+    Import(import::Import),
+    Terminals(terminals::Terminals),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -50,6 +55,8 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
+        Verb::Import(import) => import.execute(),
+        Verb::Terminals(terminals) => terminals.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

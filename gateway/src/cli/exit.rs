@@ -48,6 +48,18 @@ impl Exit {
         Exit { code, sentence: sentence.into() }
     }
 
+    pub(super) fn usage(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Usage, sentence)
+    }
+
+    pub(super) fn data(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Data, sentence)
+    }
+
+    pub(super) fn no_input(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::NoInput, sentence)
+    }
+
     pub(super) fn unavailable(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Unavailable, sentence)
     }

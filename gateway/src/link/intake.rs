@@ -1,8 +1,8 @@
 //! From decoded messages to the log: who speaks, what that means, and what is answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -13,7 +13,7 @@ use super::config::{Config, ListenerConfig, Unknown};
 use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, Receipt, Submission};
+use crate::log::{LogError, NewEvent, Receipt, RegisterKind, RegisterRow, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
@@ -23,6 +23,8 @@ use crate::terminals::Terminal;
 
 /// Most unknown terminals remembered, so that each is reported once.
 const MAX_UNKNOWN: usize = 1024;
+/// How often it is noted down that an unknown terminal still speaks.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Most connections to a port of one terminal's own.
 const OWN_CONNECTIONS: usize = 64;
 /// The terminal name of events that are the gateway's own.
@@ -43,13 +45,15 @@ pub(super) struct Intake {
     pub(super) protocol: Protocol,
     pub(super) idle: Option<Duration>,
     max_frame_bytes: usize,
-    /// What the stream is decoded by.
+    /// What the stream is decoded by, and the name of that profile.
     profile: Arc<Profile>,
+    profile_name: String,
     speakers: Speakers,
     connections: Arc<Semaphore>,
     /// Sessions of each terminal that are open now.
     up: Mutex<HashMap<String, usize>>,
-    reported: Mutex<HashSet<String>>,
+    /// Unknown terminals, and when each was last noted down.
+    reported: Mutex<HashMap<String, Instant>>,
 }
 
 /// Where an answer to a message comes from.
@@ -77,6 +81,7 @@ impl Intake {
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
             max_frame_bytes: config.max_frame_bytes,
+            profile_name: config.profile.clone().unwrap_or_default(),
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
@@ -92,6 +97,7 @@ impl Intake {
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
             max_frame_bytes: config.max_frame_bytes,
+            profile_name: config.profile.clone().unwrap_or_else(|| config.protocol.usual_profile().to_owned()),
             profile,
             speakers: Speakers::Any { unknown: config.unknown() },
             connections: Arc::new(Semaphore::new(config.max_connections)),
@@ -154,20 +160,34 @@ impl Intake {
         }
     }
 
+    /// Notes down that an unknown terminal speaks: at most once a minute, with an event the first time.
     fn report_unknown(&self, name: &str, unknown: Unknown) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() >= MAX_UNKNOWN || !reported.insert(name.to_owned()) {
+        let before = reported.get(name).copied();
+        if before.is_some_and(|at| at.elapsed() < NOTED_EVERY) || (before.is_none() && reported.len() >= MAX_UNKNOWN) {
             return;
         }
-        let what = match unknown {
+        reported.insert(name.to_owned(), Instant::now());
+        drop(reported);
+        let outcome = match unknown {
             Unknown::Refuse => "refused",
             Unknown::Accept => "accepted",
         };
-        let event = Event::new(Kind::GatewayUnknownTerminal)
-            .detail(format!("`{name}` speaks on {} and is not configured: {what}", self.name))
-            .attribute("name", name)
-            .attribute("outcome", what);
-        self.note(GATEWAY, event);
+        let mut events = Vec::new();
+        if before.is_none() {
+            let event = Event::new(Kind::GatewayUnknownTerminal)
+                .detail(format!("`{name}` speaks on {} and is not configured: {outcome}", self.name))
+                .attribute("name", name)
+                .attribute("outcome", outcome);
+            events.push(self.stamp(GATEWAY, event).into());
+        }
+        let now = clock::now().0.to_string();
+        let heard = serde_json::json!({
+            "first_seen": now, "last_seen": now, "times": 1, "protocol": self.protocol, "link": self.name,
+            "profile": self.profile_name, "outcome": outcome,
+        });
+        let row = RegisterRow { kind: RegisterKind::Heard, key: name.to_owned(), body: heard.as_object().cloned() };
+        self.pass_on(Submission { events, register: vec![row], ..Submission::default() });
     }
 
     /// One more, or one fewer, session of this terminal; the first and the last are events.
@@ -196,7 +216,10 @@ impl Intake {
     /// Appends an event of the link itself; nobody waits for it.
     pub(super) fn note(&self, terminal: &str, event: Event) {
         let event = self.stamp(terminal, event);
-        let submission = Submission { events: vec![event.into()], ..Submission::default() };
+        self.pass_on(Submission { events: vec![event.into()], ..Submission::default() });
+    }
+
+    fn pass_on(&self, submission: Submission) {
         if self.shared.log.enqueue(submission).is_err() {
             tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
         }

@@ -1,5 +1,7 @@
 //! An uploaded file as one submission: its events at the terminals they belong to, under the names that those have here.
 
+mod register;
+
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
@@ -86,5 +88,5 @@ pub fn submission(
     // What is in order now comes behind what has happened.
     let good = rows::good(document);
     events.extend(good.into_iter().map(|event| NewEvent { event: here(event), source_id: None, reading: true }));
-    Submission { events, ..Submission::default() }
+    Submission { events, register: register::rows(document, names), ..Submission::default() }
 }

@@ -10,4 +10,5 @@ mod http;
 mod mosquitto;
 mod proxy;
 mod subscriber;
+mod terminals;
 mod upload;

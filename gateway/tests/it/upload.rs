@@ -67,7 +67,7 @@ async fn a_file_is_committed_once_however_it_is_cut() {
     let lost = gateway.kind(Kind::CommsLost).await;
     assert_eq!((lost.event.terminal.as_str(), lost.event.severity), ("atm-3", Severity::Critical));
     assert_eq!(lost.event.state, Some(State::Raised));
-    let said = gateway.event("masked journal line", |stored| stored.event.detail.starts_with("CARD")).await;
+    let said = gateway.event("masked journal line", |stored| stored.event.detail.starts_with("CARD 0")).await;
     assert_eq!(said.event.detail, "CARD 000999******0014 TRIED AT THE SERVICE MENU");
     assert!(!gateway.kinds().iter().any(|line| line.contains("0009990000000014")));
 

@@ -62,10 +62,9 @@ pub struct BranchRow {
 }
 
 /// How the members of a group are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupKind {
     /// They are listed: each terminal names its group.
-    #[default]
     Static,
     /// By a rule where there is one, else as for a static group.
     Dynamic,
@@ -110,8 +109,8 @@ pub struct GroupRow {
     #[serde(default)]
     pub group_description: Text,
     /// How its members are found.
-    #[serde(default)]
-    pub group_type: GroupKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_type: Option<GroupKind>,
     /// The rule of a dynamic group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_rule: Option<GroupRule>,
@@ -165,7 +164,7 @@ pub struct AtmRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_id: Option<u32>,
     /// `Online`, `Offline` or `Under Maintenance`.
-    #[serde(default = "online")]
+    #[serde(default)]
     pub status: Text,
     /// The cash in it, in whole units and hundredths; its currency is not said.
     #[serde(
@@ -245,10 +244,6 @@ pub struct TransactionRow {
     /// Its journal line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ej_id: Option<u32>,
-}
-
-fn online() -> Text {
-    Text("Online".to_owned())
 }
 
 fn within<'de, D: Deserializer<'de>>(deserializer: D, limit: f64) -> Result<Option<f64>, D::Error> {
