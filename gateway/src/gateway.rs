@@ -101,8 +101,13 @@ impl Gateway {
         let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
 
         let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
-        let forwarder =
-            config.forward.map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics)));
+        let is_there = {
+            let log = log.clone();
+            forward::IsThere::new(move |name| directory.knows(&log, name))
+        };
+        let forwarder = config
+            .forward
+            .map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics), is_there));
 
         let shared = link::Shared {
             log: log.clone(),

@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::broker::{self, Verdict};
 use super::health::{self, Status};
 use super::session::{Lost, Session};
+use super::states::{self, States};
 use super::window::{Message, Window};
 use super::{payload, settled, topic};
 use crate::log::{LogError, Stored};
@@ -63,6 +64,7 @@ pub(super) struct Connection {
     later: Vec<u64>,
     later_at: Instant,
     later_backoff: Backoff,
+    states: States,
     /// Events up to here were there before this connection.
     replayed_through: u64,
     max_packet: usize,
@@ -98,6 +100,7 @@ impl Connection {
             later: Vec::new(),
             later_at: now,
             later_backoff: Backoff::new(LATER.0, LATER.1),
+            states: States::default(),
             replayed_through: *session.head.borrow(),
             max_packet: usize::try_from(session.config.max_packet_bytes.min(max_packet)).unwrap_or(usize::MAX),
             retains: limits.and_then(|limits| limits.retain_available) != Some(0),
@@ -188,6 +191,12 @@ impl Session {
                 connection.later.push(seq);
             }
             (Message::Event(seq), Verdict::Never) => self.set_aside(connection, seq, &format!("{:?}", ack.reason)),
+            (Message::State, Verdict::Accepted) => connection.states.settled(),
+            (Message::State, Verdict::Later) => connection.states.put_off(now, LATER.0),
+            (Message::State, Verdict::Never) => {
+                tracing::warn!(reason = ?ack.reason, "the broker does not take a terminal's state");
+                connection.states.settled();
+            }
             (Message::Health, Verdict::Accepted) => {}
             (Message::Health, _) => {
                 tracing::warn!(topic = self.topics.health(), reason = ?ack.reason, "the broker does not take our health");
@@ -208,7 +217,18 @@ impl Session {
     }
 
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
+    ///
+    /// Events go before states, except before one that has waited long.
     pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+        if connection.states.is_overdue(now) {
+            self.publish_state(connection, now)?;
+        }
+        self.fill_events(connection, now)?;
+        self.publish_state(connection, now)?;
+        self.leave(connection)
+    }
+
+    fn fill_events(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
         loop {
             let last = match connection.phase {
                 Phase::Forwarding => u64::MAX,
@@ -238,7 +258,35 @@ impl Session {
                 }
             }
         }
-        self.leave(connection)
+        Ok(())
+    }
+
+    /// Hands the next state that is due to the client, if there is one and it may go.
+    fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+        let leaving = !matches!(connection.phase, Phase::Forwarding | Phase::Draining { .. });
+        // A broker that keeps nothing has no use for it.
+        if leaving || !connection.retains {
+            return Ok(());
+        }
+        self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
+        while connection.window.has_room_aside() {
+            let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
+            let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
+            let state = self.is_there.ask(&name).then_some(standing.state);
+            let payload = states::payload(&name, &state, standing.as_of, self.log.id_prefix());
+            let topic = self.topics.state(&name);
+            let bytes = payload::packet_bytes(topic.len(), payload.len(), states::CONTENT_TYPE.len());
+            if topic.len() > topic::MAX_BYTES || bytes > connection.max_packet {
+                tracing::warn!(terminal = name, bytes, "a terminal's state is larger than the broker takes");
+                connection.states.give_up(&name, state);
+                continue;
+            }
+            connection.states.sent(&name, state, now);
+            connection.window.queue(Message::State, now);
+            let properties = broker::properties(states::CONTENT_TYPE, self.config.content_type);
+            connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, true, payload, properties)?;
+        }
+        Ok(())
     }
 
     /// Rows that were read: those still wanted are queued. Numbers have no gaps, so rows that are missing were pruned.
@@ -345,6 +393,7 @@ impl Session {
             connection.cursor = last;
             connection.reading = None;
         }
+        connection.states.hurry();
         connection.phase = Phase::Draining { last };
     }
 
@@ -353,7 +402,11 @@ impl Session {
         let idle = connection.window.in_flight() == 0;
         match connection.phase {
             Phase::Draining { last }
-                if idle && connection.cursor >= last && connection.rows.is_empty() && connection.reading.is_none() =>
+                if idle
+                    && connection.cursor >= last
+                    && connection.rows.is_empty()
+                    && connection.reading.is_none()
+                    && !connection.states.is_pending() =>
             {
                 connection.phase = Phase::Farewell;
                 self.publish_health(connection, Status::Stopped)

@@ -20,32 +20,29 @@ pub struct Standing {
     pub last_event_at: Option<Timestamp>,
 }
 
-/// The board that the writer writes and everybody reads.
+/// The board that the writer writes and everybody reads. Each half has its lock, so that who asks one may ask the other.
 #[derive(Debug, Default)]
-pub(super) struct Board(RwLock<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    terminals: BTreeMap<String, Standing>,
-    register: Register,
+pub(super) struct Board {
+    terminals: RwLock<BTreeMap<String, Standing>>,
+    register: RwLock<Register>,
 }
 
 impl Board {
     pub(super) fn new(terminals: BTreeMap<String, Standing>, register: Register) -> Board {
-        Board(RwLock::new(Inner { terminals, register }))
+        Board { terminals: RwLock::new(terminals), register: RwLock::new(register) }
     }
 
     /// Asks something of the terminals; keep it short.
     pub(super) fn terminals<T>(&self, ask: impl FnOnce(&BTreeMap<String, Standing>) -> T) -> T {
-        ask(&self.0.read().unwrap_or_else(PoisonError::into_inner).terminals)
+        ask(&self.terminals.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks something of the register; keep it short.
     pub(super) fn register<T>(&self, ask: impl FnOnce(&Register) -> T) -> T {
-        ask(&self.0.read().unwrap_or_else(PoisonError::into_inner).register)
+        ask(&self.register.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what one transaction changed.
+    /// Takes over what one transaction changed. One lock at a time.
     pub(super) fn apply<'a>(
         &self,
         events: impl Iterator<Item = (&'a str, u64, Option<Timestamp>)>,
@@ -53,22 +50,24 @@ impl Board {
         register: Vec<RegisterRow>,
         head: u64,
     ) {
-        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !register.is_empty() {
+            self.register.write().unwrap_or_else(PoisonError::into_inner).apply(register);
+        }
+        let mut terminals = self.terminals.write().unwrap_or_else(PoisonError::into_inner);
         for (terminal, terminal_seq, at) in events {
-            if !inner.terminals.contains_key(terminal) {
+            if !terminals.contains_key(terminal) {
                 let standing = Standing { state: Arc::from("{}"), as_of: head, ..Standing::default() };
-                inner.terminals.insert(terminal.to_owned(), standing);
+                terminals.insert(terminal.to_owned(), standing);
             }
-            if let Some(standing) = inner.terminals.get_mut(terminal) {
+            if let Some(standing) = terminals.get_mut(terminal) {
                 standing.terminal_seq = terminal_seq;
                 standing.last_event_at = at.or(standing.last_event_at);
             }
         }
         for (terminal, state) in states {
-            let standing = inner.terminals.entry(terminal).or_default();
+            let standing = terminals.entry(terminal).or_default();
             standing.state = Arc::from(state);
             standing.as_of = head;
         }
-        inner.register.apply(register);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vestibule::event::{Event, Kind};
-use vestibule::forward::{self, Config, Forwarder, Identity};
+use vestibule::forward::{self, Config, Forwarder, Identity, IsThere};
 use vestibule::log::{self, Fold, Log, NewEvent, Submission};
 use vestibule::metrics::Metrics;
 
@@ -57,7 +57,7 @@ impl Gateway {
 
     fn forward(&self, config: Config) -> Forwarder {
         let identity = Identity { site: "br001".to_owned(), gateway: "gw-1".to_owned() };
-        forward::start(config, self.log.clone(), identity, Arc::clone(&self.metrics))
+        forward::start(config, self.log.clone(), identity, Arc::clone(&self.metrics), IsThere::new(|_| true))
     }
 
     async fn append(&self, terminal: &str, count: usize) {

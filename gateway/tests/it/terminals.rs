@@ -8,6 +8,8 @@ use vestibule::event::Kind;
 
 use crate::gateway::{Running, Source, free_port};
 use crate::http::get;
+use crate::mosquitto::Mosquitto;
+use crate::subscriber::{Heard, Subscriber};
 use crate::upload::{capture, listener, send};
 
 async fn ask(http: SocketAddr, path: &str) -> (u16, Value) {
@@ -158,4 +160,83 @@ async fn a_file_is_imported_into_a_stopped_store_and_a_running_one_says_how_else
     std::fs::write(dir.path().join("bad.json"), "{").expect("is written");
     let bad = dir.path().join("bad.json").to_str().expect("is text").to_owned();
     assert_eq!(vestibule(&["import", &bad, "--dir", data]).await.0, Some(65));
+}
+
+/// The next state of this terminal that holds; what came before is gone.
+async fn state(subscriber: &mut Subscriber, mut wanted: impl FnMut(&Heard) -> bool) -> Heard {
+    loop {
+        let heard = subscriber.next().await;
+        if wanted(&heard) {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_state_of_a_terminal_is_retained_follows_it_and_is_cleared_when_it_is_removed() {
+    let broker = Mosquitto::start();
+    let (port, json) = (broker.port(), free_port());
+    let dir = tempfile::tempdir().expect("a folder");
+    let forward = format!("gateway.site = \"br1\"\n[forward]\nport = {port}\n");
+    let terminal = |name: &str| {
+        format!(
+            "[[terminal]]\nname = \"{name}\"\nprofile = \"json-lines\"\n\
+             link = [{{ name = \"json\", protocol = \"jsonl\", listen = \"{json}\" }}]\n"
+        )
+    };
+    let start = |rest: String| {
+        let config = crate::gateway::config(dir.path(), &rest);
+        async move {
+            let gateway = vestibule::gateway::Gateway::start(config).await.expect("starts");
+            let log = gateway.log.clone();
+            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+            let task = tokio::spawn(gateway.run(async move { drop(stopped.await) }));
+            (log, stop, task)
+        }
+    };
+    let (log, stop, task) = start(format!("{forward}{}", terminal("atm-1"))).await;
+    let mut source = Source::connect(json).await;
+    source.say(b"{\"kind\":\"supply.low\",\"device\":\"cash_handler\",\"component\":\"cassette_1\"}\n").await;
+    assert!(source.answer().await.expect("an answer")["seq"].is_u64());
+    let mut live = Subscriber::to(port, "vestibule/v1/br1/+/state").await;
+    let low = |heard: &Heard| heard.text.contains("supply.low");
+    let heard = state(&mut live, low).await;
+    assert_eq!(
+        (heard.topic.as_str(), heard.content_type.as_deref()),
+        ("vestibule/v1/br1/atm-1/state", Some("application/json"))
+    );
+    assert_eq!(heard.json["terminal"], "atm-1");
+    assert_eq!(heard.json["conditions"]["supply/cash_handler/cassette_1"]["severity"], "warning");
+    let mut late = Subscriber::to(port, "vestibule/v1/br1/+/state").await;
+    assert!(state(&mut late, low).await.retained, "who comes late hears it too");
+    // A thousand changes are a few messages, and the last one is right.
+    for round in 0..1000 {
+        let kind = if round % 2 == 0 { "mode.out_of_service" } else { "mode.in_service" };
+        source.say(format!("{{\"kind\":\"{kind}\"}}\n").as_bytes()).await;
+    }
+    for _ in 0..1000 {
+        assert!(source.answer().await.expect("an answer")["seq"].is_u64());
+    }
+    let last = *log.head().borrow();
+    let mut count = 0;
+    state(&mut live, |heard| {
+        count += 1;
+        heard.json["sequence"].as_u64() >= Some(last)
+    })
+    .await;
+    assert!(count < 200, "{count} messages");
+    drop(log);
+    stop.send(()).expect("runs");
+    task.await.expect("ends");
+
+    let (log, stop, task) = start(format!("{forward}{}", terminal("atm-2"))).await;
+    loop {
+        let heard = live.next().await;
+        if heard.topic.ends_with("/atm-1/state") && heard.text.is_empty() {
+            break;
+        }
+    }
+    drop(log);
+    stop.send(()).expect("runs");
+    task.await.expect("ends");
 }
