@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod ask;
+mod capture;
 mod check;
 mod decode;
 mod demo;
@@ -36,6 +37,7 @@ enum Verb {
     Decode(decode::Args),
     Health(health::Health),
     Import(import::Import),
+    Capture(capture::Capture),
     Terminals(terminals::Terminals),
 }
 
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
         Verb::Import(import) => import.execute(),
+        Verb::Capture(capture) => capture.execute(),
         Verb::Terminals(terminals) => terminals.execute(),
     };
     match done {

@@ -10,6 +10,7 @@ pub mod framing;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod redact;
 pub mod upload;
 
 use serde::{Deserialize, Serialize};

@@ -26,8 +26,9 @@ impl Sample {
         match self.protocol.as_str() {
             "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
             "ej_text" => Ok(Protocol::Journal),
-            "upload" => Ok(Protocol::Upload),
-            other => Err(format!("no decoder for sample protocol `{other}`")),
+            // Captures of our own name the protocol as settings do.
+            other => <Protocol as clap::ValueEnum>::from_str(other, false)
+                .map_err(|_| format!("no decoder for sample protocol `{other}`")),
         }
     }
 
