@@ -67,12 +67,9 @@ pub fn free_text(text: &str) -> Cow<'_, str> {
         if digits >= *PAN_DIGITS.start() {
             let out = out.get_or_insert_with(|| bytes.to_vec());
             let front = if PAN_DIGITS.contains(&digits) { SHOWN_FRONT } else { 0 };
-            let mut nth = 0;
-            for byte in out[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit()) {
-                if nth >= front && nth + SHOWN_BACK < digits {
-                    *byte = b'*';
-                }
-                nth += 1;
+            let numbers = out[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit());
+            for (_, byte) in numbers.enumerate().filter(|(nth, _)| *nth >= front && nth + SHOWN_BACK < digits) {
+                *byte = b'*';
             }
             at += end;
             // Track 2: the separator, then expiry, service code and the bank's own data.

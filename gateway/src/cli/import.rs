@@ -64,7 +64,7 @@ impl Import {
         let profile =
             Profile::builtin(Protocol::Upload.usual_profile()).map_err(|error| software(error.to_string()))?;
         let names = Names::new(&document, &inventory, true).map_err(software)?;
-        let mut submitted = submission(&document, &profile, &names, |terminal, event| stamp(terminal, event));
+        let mut submitted = submission(&document, &profile, &names, stamp);
         if let Some(path) = set_aside {
             submitted.events.insert(0, stamp("gateway", store_replaced(&path)).into());
         }

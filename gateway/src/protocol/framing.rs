@@ -439,11 +439,12 @@ mod tests {
         let file = |text: &str| Ok(text.as_bytes().to_vec());
         assert_eq!(frames(upload, b"a.json<>2{}"), [file("a.json<>2{}")]);
         assert_eq!(frames(upload, b"a<>2{}\n b<>4{  }c<>0 d<>2[]"), ["a<>2{}", "b<>4{  }", "c<>0", "d<>2[]"].map(file));
-        let reason = |bytes: &[u8]| match &run(upload, [bytes]) {
-            (out, broken) => match &out[..] {
-                [Err(fault)] => (fault.reason.clone(), *broken),
+        let reason = |bytes: &[u8]| {
+            let (out, broken) = run(upload, [bytes]);
+            match &out[..] {
+                [Err(fault)] => (fault.reason.clone(), broken),
                 _ => panic!("{out:?}"),
-            },
+            }
         };
         assert_eq!(reason(b"a<>5{}"), ("the file is short: 2 of 5 bytes came".to_owned(), false));
         assert_eq!(reason(b"a<>5"), ("the file is short: 0 of 5 bytes came".to_owned(), false));

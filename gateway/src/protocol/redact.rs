@@ -49,12 +49,9 @@ fn numbers(bytes: &mut [u8]) {
             at += end.max(1);
             continue;
         }
-        let mut nth = 0;
-        for byte in bytes[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit()) {
-            if nth >= FRONT && nth + BACK < digits {
-                *byte = b'0';
-            }
-            nth += 1;
+        let shown = bytes[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit());
+        for (_, byte) in shown.enumerate().filter(|(nth, _)| *nth >= FRONT && nth + BACK < digits) {
+            *byte = b'0';
         }
         at += end;
         if matches!(bytes.get(at), Some(b'=' | b'D' | b'^')) {
