@@ -97,9 +97,7 @@ impl Config {
     /// # Errors
     /// With everything that is wrong with it, each with its key path.
     pub fn parse(text: &str) -> Result<Config, Faults> {
-        let config: Config = faults::read(text)?;
-        let faults = config.faults();
-        if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+        faults::read(text, Config::faults)
     }
 
     /// What is wrong with values that are of the right type.
@@ -209,7 +207,7 @@ impl Config {
     }
 
     /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
-    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+    pub fn links(&self) -> Vec<(String, link::Profiled)> {
         let ready = |terminal: &terminals::Config| {
             let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
             let links =
@@ -275,7 +273,7 @@ mod tests {
         {
             assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
         }
-        for path in ["terminal[1].name", "terminal[1].link[0].protocol", "terminal[1].link[1].baud"] {
+        for path in ["gateway.id", "terminal[1].name", "terminal[1].link[0].protocol", "terminal[1].link[1].baud"] {
             assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
         }
     }

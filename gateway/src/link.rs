@@ -25,6 +25,9 @@ use crate::metrics::Metrics;
 use crate::profile::Profile;
 use crate::terminals::{Inventory, Terminal};
 
+/// The links of one terminal, each with the profile it is decoded by.
+pub type Profiled = Vec<(Config, Arc<Profile>)>;
+
 /// What every link needs.
 #[derive(Clone)]
 pub struct Shared {
@@ -48,7 +51,7 @@ impl Links {
     /// Starts the links of each terminal, and the listeners that terminals share.
     pub fn start(
         shared: &Shared,
-        terminals: impl IntoIterator<Item = (Arc<Terminal>, Vec<(Config, Arc<Profile>)>)>,
+        terminals: impl IntoIterator<Item = (Arc<Terminal>, Profiled)>,
         listeners: Vec<(ListenerConfig, Arc<Profile>)>,
     ) -> Links {
         let tasks = TaskTracker::new();

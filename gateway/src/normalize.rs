@@ -1,6 +1,7 @@
 //! Messages to events: total and stateless. What one message says, without memory of earlier ones.
 
 pub mod device;
+mod iso8583;
 pub(crate) mod journal;
 mod ndc;
 pub mod upload;
@@ -22,6 +23,7 @@ pub struct Context<'a> {
 pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::events(message, context.profile),
+        Message::Iso8583(message) => iso8583::events(message, context),
         Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
@@ -40,6 +42,8 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
 pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::good(message, context.profile),
+        // It is about transactions, not about devices.
+        Message::Iso8583(_) => Vec::new(),
         Message::Journal(entry) => journal::good(entry, context),
         // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),

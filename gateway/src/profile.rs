@@ -10,11 +10,13 @@ use serde::Deserialize;
 
 use crate::event::{Component, Currency, Device};
 use crate::protocol::framing::Framing;
-use crate::protocol::{Protocol, ndc};
+use crate::protocol::{Protocol, iso8583, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 4] = [
+const BUILTIN: [(&str, &str); 6] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
+    ("iso8583-1987", include_str!("../../devices/iso8583-1987/profile.toml")),
+    ("iso8583-1993", include_str!("../../devices/iso8583-1993/profile.toml")),
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
     ("atm-handler", include_str!("../../devices/atm-handler/profile.toml")),
@@ -54,6 +56,9 @@ pub struct Profile {
     /// Options of the NDC codec.
     #[serde(default)]
     pub ndc: ndc::Options,
+    /// Options of the ISO 8583 codec.
+    #[serde(default)]
+    pub iso8583: iso8583::Options,
     /// What a device's supplies are called, first to last, where the protocol's own order does not hold.
     #[serde(default)]
     pub supplies: BTreeMap<Device, Vec<Component>>,
@@ -69,7 +74,7 @@ pub struct Profile {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// No profile of this name is built in.
-    #[error("no profile `{0}`; built in are ncr-selfserv-ndc, ncr-journal, json-lines and atm-handler")]
+    #[error("no profile `{0}`; built in are {names}", names = Profile::builtin_names().collect::<Vec<_>>().join(", "))]
     Unknown(String),
     /// The file cannot be read.
     #[error("{path}: {source}")]
@@ -78,6 +83,14 @@ pub enum ProfileError {
         path: String,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// The ISO 8583 spec that it names cannot be used.
+    #[error("{path}: iso8583.spec: {reason}")]
+    Spec {
+        /// The profile.
+        path: String,
+        /// What is wrong with the name or the file.
+        reason: String,
     },
     /// The file is no profile.
     #[error("{path}: {source}")]
@@ -97,7 +110,7 @@ impl Profile {
     pub fn builtin(name: &str) -> Result<Profile, ProfileError> {
         let (folder, text) =
             BUILTIN.iter().find(|row| row.0 == name).ok_or_else(|| ProfileError::Unknown(name.to_owned()))?;
-        Profile::parse(&format!("{folder}/profile.toml"), text)
+        Profile::parse(&format!("{folder}/profile.toml"), text, None)
     }
 
     /// The names of the profiles that are part of the program.
@@ -113,7 +126,7 @@ impl Profile {
         let path = folder.join("profile.toml");
         let shown = path.display().to_string();
         match std::fs::read_to_string(&path) {
-            Ok(text) => Profile::parse(&shown, &text),
+            Ok(text) => Profile::parse(&shown, &text, Some(folder)),
             Err(source) => Err(ProfileError::Read { path: shown, source }),
         }
     }
@@ -131,13 +144,31 @@ impl Profile {
         }
     }
 
-    fn parse(path: &str, text: &str) -> Result<Profile, ProfileError> {
-        toml::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })
+    /// Reads a profile, and the spec file that it names from its folder.
+    fn parse(path: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
+        let mut profile: Profile = toml::from_str(text)
+            .map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let spec_file = |name: &str| match folder {
+            // A name is one file of the folder, never a path out of it.
+            Some(folder) if !name.contains(['/', '\\']) => {
+                std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+            }
+            _ => Err("not a file beside the profile".to_owned()),
+        };
+        let looked_up = profile.iso8583.look_up(spec_file);
+        looked_up.map(|()| profile).map_err(|reason| ProfileError::Spec { path: path.to_owned(), reason })
     }
 
     /// What this model's device is called in a sentence: `cash handler`.
     pub fn device_words(&self, device: Device) -> String {
         self.devices.get(&device).cloned().unwrap_or_else(|| device.to_string().replace('_', " "))
+    }
+
+    /// The same, for a stream of this speaker.
+    #[must_use]
+    pub fn spoken_by(mut self, speaker: ndc::Speaker) -> Profile {
+        self.ndc.speaker = speaker;
+        self
     }
 
     /// The name of a device's supply, by its place in the message.
@@ -182,7 +213,7 @@ mod tests {
     fn a_misspelt_key_is_refused_and_named() {
         let text =
             "name = \"x\"\nmaker = \"x\"\nprotocol = \"ndc\"\nframing = { kind = \"line\" }\nreport_requests = true";
-        let error = Profile::parse("x", text).expect_err("refused").to_string();
+        let error = Profile::parse("x", text, None).expect_err("refused").to_string();
         assert!(error.contains("report_requests"), "{error}");
     }
 
@@ -198,7 +229,7 @@ mod tests {
             devices = { note_acceptor = "recycler" }
             cassettes = [{ number = 1, denomination = "20.00" }]
         "#;
-        let profile = Profile::parse("x", text).expect("a profile");
+        let profile = Profile::parse("x", text, None).expect("a profile");
         assert_eq!(profile.supply(Device::CashHandler0, 1), Component::Cassette(1));
         assert_eq!(profile.supply(Device::CashHandler0, 2), Component::Supply(3));
         assert_eq!(profile.supply(Device::CashHandler, 7), Component::Cassette(7));

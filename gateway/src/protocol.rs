@@ -7,6 +7,7 @@
 mod answer;
 mod decoder;
 pub mod framing;
+pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
@@ -24,6 +25,8 @@ pub use decoder::{Decoder, Stream};
 pub enum Protocol {
     /// NDC, NDC+ and Advance NDC.
     Ndc,
+    /// ISO 8583 of 1987 and 1993.
+    Iso8583,
     /// The journal that a terminal prints; the words are its model's dialect.
     Journal,
     /// One JSON object a line.
@@ -37,6 +40,7 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Ndc => "ndc",
+            Protocol::Iso8583 => "iso8583",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
             Protocol::Upload => "upload",
@@ -47,6 +51,7 @@ impl Protocol {
     pub fn usual_profile(self) -> &'static str {
         match self {
             Protocol::Ndc => "ncr-selfserv-ndc",
+            Protocol::Iso8583 => "iso8583-1987",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
             Protocol::Upload => "atm-handler",
@@ -60,6 +65,8 @@ impl Protocol {
 pub enum Message {
     /// NDC.
     Ndc(ndc::Message),
+    /// ISO 8583.
+    Iso8583(iso8583::Message),
     /// A journal.
     Journal(journal::Entry),
     /// A line of JSON.
@@ -73,6 +80,7 @@ impl Message {
     pub fn protocol(&self) -> Protocol {
         match self {
             Message::Ndc(_) => Protocol::Ndc,
+            Message::Iso8583(_) => Protocol::Iso8583,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
             Message::Upload(_) => Protocol::Upload,
@@ -83,6 +91,7 @@ impl Message {
     pub fn speaker(&self) -> Option<&str> {
         match self {
             Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
+            Message::Iso8583(message) => message.terminal(),
             Message::Journal(_) | Message::Upload(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
@@ -93,6 +102,7 @@ impl Message {
     pub fn source_id(&self) -> Option<&str> {
         match self {
             Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
+            Message::Ndc(message) => message.source_id(),
             _ => None,
         }
     }

@@ -256,4 +256,37 @@ mod tests {
             sample.framing().expect("a framing");
         }
     }
+
+    #[test]
+    fn every_capture_there_is_means_the_same_without_its_card_data() {
+        let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices");
+        let mut compared = 0;
+        for model in ["ncr-selfserv-ndc", "ncr-journal", "atm-handler"] {
+            let profile = Profile::builtin(model).expect("built in");
+            for file in fs::read_dir(devices.join(model).join("captures")).expect("is there") {
+                let file = file.expect("readable").path();
+                let text = fs::read(&file).expect("readable");
+                let sample = super::super::sample::Sample::parse(&text).expect("a sample");
+                let bytes = sample.bytes().expect("hexadecimal");
+                let redacted = redact::redact(profile.protocol, &bytes).expect("has a rule");
+                let framing = sample.framing().expect("a framing");
+                let said = |bytes: &[u8]| {
+                    let mut said = Vec::new();
+                    let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
+                    let decoder = Decoder::new(profile.protocol, &profile).expect("a decoder");
+                    let mut heard = |message: Result<_, _>| match message {
+                        Ok(message) => said.extend(normalize::normalize(&message, &context)),
+                        Err(fault) => said.push(normalize::fault(&fault)),
+                    };
+                    let mut stream = Stream::new(framing, decoder);
+                    stream.push(bytes, &mut heard);
+                    stream.finish(&mut heard);
+                    said.iter().map(ToString::to_string).collect::<Vec<_>>()
+                };
+                assert_eq!(said(&redacted), said(&bytes), "{}", file.display());
+                compared += 1;
+            }
+        }
+        assert!(compared > 40, "{compared}");
+    }
 }

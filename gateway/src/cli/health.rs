@@ -1,12 +1,14 @@
 //! `vestibule health`: asks a running gateway whether it is ready; for a container's HEALTHCHECK.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::exit::Exit;
+use crate::config::Config;
 
 /// A gateway that takes longer is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -15,13 +17,22 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 pub(super) struct Health {
     /// Where its HTTP interface listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     http: SocketAddr,
+    /// The gateway's configuration, which says where.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Health {
     /// Succeeds where `/readyz` says so.
-    pub(super) fn execute(self) -> Result<(), Exit> {
+    pub(super) fn execute(mut self) -> Result<(), Exit> {
+        if let Some(file) = &self.config {
+            self.http = Config::load(file)?.http.listen;
+            if self.http.ip().is_unspecified() {
+                self.http.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+        }
         let status =
             self.ask().map_err(|error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.http)))?;
         if status.starts_with("HTTP/1.1 200 ") {

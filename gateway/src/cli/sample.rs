@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use crate::protocol::Protocol;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
+use crate::protocol::ndc::Speaker;
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -24,12 +25,19 @@ impl Sample {
     /// The protocol, or that there is no decoder for it.
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         match self.protocol.as_str() {
-            "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
+            "ndc_unsolicited" | "ndc_solicited" | "ndc_txn_request" | "ndc_host" | "ndc_ej_upload"
+            | "ndc_encryptor" => Ok(Protocol::Ndc),
+            "iso8583" => Ok(Protocol::Iso8583),
             "ej_text" => Ok(Protocol::Journal),
             // Captures of our own name the protocol as settings do.
             other => <Protocol as clap::ValueEnum>::from_str(other, false)
                 .map_err(|_| format!("no decoder for sample protocol `{other}`")),
         }
+    }
+
+    /// Who speaks in it, where the protocol has two sides that are read differently.
+    pub(super) fn speaker(&self) -> Option<Speaker> {
+        (self.protocol == "ndc_host").then_some(Speaker::Host)
     }
 
     /// The framing of the bytes.
@@ -38,6 +46,9 @@ impl Sample {
             "payload_only" | "none" => Ok(Framing::NONE),
             "upload" => Ok(Framing::UPLOAD),
             "len2be" => Ok(Framing::LENGTH),
+            "len4ascii" => Ok(Framing::ASCII_LENGTH),
+            "len2bcd" => Ok(Framing::length(LengthForm::Bcd2)),
+            "len4visa" => Ok(Framing::length(LengthForm::Visa4)),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
             other => Err(format!("unknown sample framing `{other}`")),
         }

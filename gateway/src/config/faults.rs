@@ -36,8 +36,8 @@ impl fmt::Display for Faults {
 }
 
 /// Reads a text into `T`. A deserializer stops at the first fault; so each faulty key is noted, taken out, and the rest
-/// is read again, until nothing more is found.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
+/// is read again, until nothing more is found. `more` then says what is wrong with the values of what is left.
+pub(super) fn read<T: DeserializeOwned>(text: &str, more: impl Fn(&T) -> Vec<Fault>) -> Result<T, Faults> {
     let mut value: Value = match toml::from_str::<toml::Table>(text) {
         Ok(table) => Value::Table(table),
         Err(error) => return Err(Faults(vec![Fault { path: String::new(), reason: error.to_string() }])),
@@ -46,8 +46,14 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
     let mut removed = Removed::default();
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
-            Ok(read) if faults.is_empty() => return Ok(read),
-            Ok(_) => return Err(Faults(faults)),
+            Ok(read) => {
+                let known = |fault: &Fault| faults.iter().any(|known: &Fault| same_table(&known.path, &fault.path));
+                let more = more(&read).into_iter();
+                let more = more.map(|Fault { path, reason }| Fault { path: removed.in_text(&path), reason });
+                let new: Vec<Fault> = more.filter(|fault| !known(fault)).collect();
+                faults.extend(new);
+                return if faults.is_empty() { Ok(read) } else { Err(Faults(faults)) };
+            }
             Err(error) => error,
         };
         let mut segments: Vec<Segment> = error.path().iter().cloned().collect();
@@ -78,6 +84,12 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
     }
 }
 
+/// Whether two paths lie in one table of an array: what was taken out of a link may be all that is wrong with the link.
+fn same_table(one: &str, other: &str) -> bool {
+    let table = |path: &str| path.rsplit_once('.').map(|(table, _)| table.to_owned());
+    one == other || (one.ends_with(']') && other.starts_with(one)) || (one.contains('[') && table(one) == table(other))
+}
+
 /// What stands in the first pair of backquotes.
 fn quoted(text: &str) -> Option<String> {
     text.split('`').nth(1).map(str::to_owned)
@@ -103,6 +115,21 @@ impl Removed {
             }
         }
         path
+    }
+
+    /// A path as it stands in the text.
+    fn in_text(&self, path: &str) -> String {
+        let mut shown = String::new();
+        for part in path.split_inclusive('[') {
+            match part.split_once(']').and_then(|(index, rest)| Some((index.parse().ok()?, rest))) {
+                Some((index, rest)) => {
+                    let array = shown.trim_end_matches('[').to_owned();
+                    shown.push_str(&format!("{}]{rest}", self.original(&array, index)));
+                }
+                None => shown.push_str(part),
+            }
+        }
+        shown
     }
 
     /// The place in the text of what is now at this place of the array.

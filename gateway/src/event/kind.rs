@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{Component, Device};
+
 /// How bad an event is, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -219,6 +221,18 @@ impl Kind {
     /// The table of all kinds, in the order of the numbers.
     pub fn table() -> &'static [KindInfo] {
         TABLE
+    }
+
+    /// The severity where nothing else is known than which part it is about: cash that is out is critical.
+    pub fn severity_of(self, device: Option<Device>, component: Option<Component>) -> Severity {
+        let cash = device == Some(Device::CashHandler) || matches!(component, Some(Component::Cassette(_)));
+        if self == Kind::SupplyOut && cash { Severity::Critical } else { self.severity() }
+    }
+
+    /// Whether only the gateway can know it: no source may say it.
+    pub fn is_gateways_own(self) -> bool {
+        let family = self.code() >> 8;
+        matches!(family, 0x0a..=0x0c) || matches!(self, Kind::CommsLost | Kind::CommsRestored)
     }
 
     /// The number in the plugin contract.

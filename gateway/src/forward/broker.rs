@@ -86,10 +86,10 @@ pub(super) fn verdict(reason: PubAckReason) -> Verdict {
         PubAckReason::UnspecifiedError
         | PubAckReason::ImplementationSpecificError
         | PubAckReason::PacketIdentifierInUse
-        | PubAckReason::QuotaExceeded => Verdict::Later,
-        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
-            Verdict::Never
-        }
+        | PubAckReason::QuotaExceeded
+        // An access list is mended by people: until then nothing is given up.
+        | PubAckReason::NotAuthorized => Verdict::Later,
+        PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => Verdict::Never,
     }
 }
 
@@ -193,7 +193,8 @@ mod tests {
         assert_eq!(verdict(PubAckReason::Success), Verdict::Accepted);
         assert_eq!(verdict(PubAckReason::NoMatchingSubscribers), Verdict::Accepted);
         assert_eq!(verdict(PubAckReason::QuotaExceeded), Verdict::Later);
-        assert_eq!(verdict(PubAckReason::NotAuthorized), Verdict::Never);
+        assert_eq!(verdict(PubAckReason::NotAuthorized), Verdict::Later);
+        assert_eq!(verdict(PubAckReason::TopicNameInvalid), Verdict::Never);
     }
 
     #[test]

@@ -123,8 +123,8 @@ impl Config {
         if !(1..=2).contains(&self.stop_bits) {
             faults.push(("stop_bits", format!("{} is not 1 or 2", self.stop_bits)));
         }
-        if self.baud == 0 {
-            faults.push(("baud", "must not be 0".to_owned()));
+        if !(50..=4_000_000).contains(&self.baud) {
+            faults.push(("baud", format!("{} is no speed of a serial port", self.baud)));
         }
         if self.protocol == Protocol::Upload {
             faults.push(("protocol", "files speak for several terminals: they come by a [[listener]]".to_owned()));
@@ -145,7 +145,11 @@ impl ListenerConfig {
 
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect()
+        let mut faults: Vec<_> = frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect();
+        if self.max_connections == 0 {
+            faults.push(("max_connections", "must not be 0".to_owned()));
+        }
+        faults
     }
 }
 

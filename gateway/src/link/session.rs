@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(seq) => Outcome::Committed(*seq),
                 Err((reason, _)) => Outcome::Refused(reason),
             };
-            said.extend(self.intake.protocol.answer(&heard, told).unwrap_or_default());
+            said.extend(self.intake.protocol.answer(&heard, told, self.decoder.framing()).unwrap_or_default());
             if let Err((_, Some(fatal))) = outcome {
                 end = Err(fatal);
                 break;

@@ -27,7 +27,6 @@ pub fn device_status(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
         let kind = match (status.device, status.transaction_status) {
             (Device::Clock, Some('1' | '2')) => Kind::ClockFault,
             (Device::Encryptor, Some('1')) => Kind::SecurityEncryptorFault,
-            (Device::CoinDispenser, Some('=')) => Kind::SecurityTamper,
             _ => Kind::DeviceStatusRaw,
         };
         events.push(about(status, profile, kind, &words));
@@ -44,7 +43,8 @@ pub fn device_status(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
 /// `state: cleared`, and counts only where the condition it clears is known.
 pub fn good(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
     let mut events = Vec::new();
-    if status.severity.as_ref().is_some_and(|digits| digits.iter().all(|digit| *digit <= 1)) {
+    let failed = happened(status, profile).is_some_and(|event| event.kind == Kind::DeviceFault);
+    if !failed && status.severity.as_ref().is_some_and(|digits| digits.iter().all(|digit| *digit <= 1)) {
         events.push(about(status, profile, Kind::DeviceRecovered, "no error"));
     }
     for (index, digit) in status.supplies.iter().flatten().enumerate() {
@@ -53,8 +53,9 @@ pub fn good(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
         }
     }
     if let Some(bits) = &status.sensor_bits {
-        for (_, kind) in SENSORS.iter().filter(|(name, _)| bits.get(name) == Some(&false)) {
-            events.push(about(status, profile, *kind, "over").severity(Severity::Info));
+        for (name, kind) in SENSORS.iter().filter(|(name, _)| bits.get(name) == Some(&false)) {
+            let words = format!("{} at rest", name.replace('_', " "));
+            events.push(about(status, profile, *kind, &words).severity(Severity::Info));
         }
     }
     for event in &mut events {
@@ -73,15 +74,14 @@ const SENSORS: [(&str, Kind); 4] = [
 
 /// The event that one supply digit means: 2 low, 3 out, 4 overfill; the others say nothing.
 pub fn supply(profile: &Profile, device: Device, component: Component, digit: u8) -> Option<Event> {
-    let cash = device == Device::CashHandler || matches!(component, Component::Cassette(_));
     let (kind, words) = match digit {
         2 => (Kind::SupplyLow, "low"),
         3 => (Kind::SupplyOut, "out"),
         4 => (Kind::SupplyOverfill, "overfull"),
         _ => return None,
     };
-    let event = supply_event(profile, kind, device, component, words);
-    Some(if cash && kind == Kind::SupplyOut { event.severity(Severity::Critical) } else { event })
+    let severity = kind.severity_of(Some(device), Some(component));
+    Some(supply_event(profile, kind, device, component, words).severity(severity))
 }
 
 /// The event of a supply that is good.
@@ -101,8 +101,8 @@ fn supply_event(profile: &Profile, kind: Kind, device: Device, component: Compon
 fn happened(status: &DeviceStatus, profile: &Profile) -> Option<Event> {
     let code = status.transaction_status?;
     let (kind, severity) = match (status.device, code) {
-        (Device::CardReader, '1') => (Kind::CardCaptured, None),
-        (Device::CardReader, '2') => (Kind::CardEjectFailed, None),
+        (Device::CardReader | Device::SecondaryCardReader, '1') => (Kind::CardCaptured, None),
+        (Device::CardReader | Device::SecondaryCardReader, '2') => (Kind::CardEjectFailed, None),
         (Device::CashHandler | Device::CashHandler0 | Device::CashHandler1, code) => match code {
             '1' => (Kind::DispenseShort, None),
             '2' | '4' => (Kind::DispenseFailed, None),
@@ -113,6 +113,7 @@ fn happened(status: &DeviceStatus, profile: &Profile) -> Option<Event> {
         (Device::ReceiptPrinter | Device::JournalPrinter | Device::StatementPrinter, '1') => {
             (Kind::DeviceFault, Some(Severity::Warning))
         }
+        (Device::JournalPrinter, '<') | (Device::CoinDispenser, '=') => (Kind::SecurityTamper, None),
         _ => return None,
     };
     let event = about(status, profile, kind, words(status).unwrap_or_default());
@@ -292,6 +293,8 @@ mod tests {
         let status = parse("E000000000", Some("00000"), None, Some("01210")).expect("a status");
         let cleared: Vec<String> = good(&status, &profile).iter().map(Event::to_string).collect();
         assert_eq!(cleared, ["device.recovered:info", "supply.ok:info:cassette_1", "supply.ok:info:cassette_3"]);
+        let failed = parse("G1", Some("0"), None, Some("3111")).expect("a status");
+        assert!(good(&failed, &profile).iter().all(|event| event.kind != Kind::DeviceRecovered), "it has just failed");
     }
 
     #[test]

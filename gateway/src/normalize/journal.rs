@@ -74,7 +74,7 @@ fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
 }
 
 /// Sets the instant. A local time that does not exist, or exists twice, is decided for the offset before the change and flagged.
-fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
+pub(super) fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
     match printed_at {
         Some(LocalTime::Known(local)) => {
             let (instant, ambiguous) = instant(local, time_zone);

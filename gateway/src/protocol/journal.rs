@@ -6,7 +6,7 @@
 
 mod attempt;
 mod calendar;
-mod controls;
+pub(super) mod controls;
 mod dialect;
 mod lines;
 mod reader;

@@ -83,9 +83,10 @@ struct Hello {
 pub fn decode(line: &[u8]) -> Result<Line, Fault> {
     let text = std::str::from_utf8(line).map_err(|_| Fault::new("the line is not UTF-8", line))?;
     let text = text.trim();
-    if text.starts_with("{\"hello\"")
-        && let Ok(Hello { hello }) = serde_json::from_str(text)
-    {
+    if !text.starts_with('{') {
+        return Err(Fault::new("the line is no JSON object", line));
+    }
+    if let Ok(Hello { hello }) = serde_json::from_str(text) {
         return Ok(Line::Hello(mask::text(&hello).into_owned()));
     }
     // The parser's message quotes names and values of the line: it is masked like the line itself.
@@ -94,13 +95,38 @@ pub fn decode(line: &[u8]) -> Result<Line, Fault> {
     if report.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
         return Err(Fault::new(format!("`id` must have 1 to {MAX_ID_BYTES} bytes"), line));
     }
+    if report.kind.is_gateways_own() {
+        return Err(Fault::new(format!("`{}` is for the gateway alone to say", report.kind), line));
+    }
     for field in [&mut report.id, &mut report.terminal] {
         mask_in_place(field.as_mut());
     }
     mask_in_place(Some(&mut report.detail));
-    report.card = report.card.map(|card| mask::pan(&card.chars().filter(char::is_ascii_digit).collect::<String>()));
-    report.attributes = report.attributes.into_iter().map(|(name, value)| (name, masked(value))).collect();
+    report.card = report.card.map(|card| card_number(&card));
+    report.attributes = report.attributes.into_iter().map(field).collect();
     Ok(Line::Report(Box::new(report)))
+}
+
+/// A card number as it may be shown; one that its source has masked already stays as it is.
+fn card_number(card: &str) -> String {
+    let digits = |chars: &mut dyn Iterator<Item = char>| chars.take_while(char::is_ascii_digit).count();
+    let (front, back) = (digits(&mut card.chars()), digits(&mut card.chars().rev()));
+    let all = card.chars().filter(char::is_ascii_digit).count();
+    if front + back == all && front <= 6 && back <= 4 && front + back < card.len() {
+        return card.to_owned();
+    }
+    mask::pan(&card.chars().filter(char::is_ascii_digit).collect::<String>())
+}
+
+/// Names of attributes whose values are never kept, whatever they look like.
+const SECRET: [&str; 9] = ["track", "pin", "cvv", "cvc", "cav", "emv", "icc", "chip", "password"];
+
+/// An attribute as it may be kept: its name masked like its value, and no value where the name says what it is.
+fn field((name, value): (String, serde_json::Value)) -> (String, serde_json::Value) {
+    let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
+    let secret = words.any(|word| SECRET.iter().any(|secret| word.eq_ignore_ascii_case(secret)));
+    let value = if secret { "***".into() } else { masked(value) };
+    (mask::text(&name).into_owned(), value)
 }
 
 fn mask_in_place(text: Option<&mut String>) {
@@ -126,7 +152,7 @@ fn masked(value: serde_json::Value) -> serde_json::Value {
             }
         }
         Value::Array(values) => values.into_iter().map(masked).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, masked(value))).collect(),
+        Value::Object(fields) => fields.into_iter().map(field).collect(),
         other => other,
     }
 }
@@ -134,7 +160,8 @@ fn masked(value: serde_json::Value) -> serde_json::Value {
 impl Report {
     /// The event that it is.
     pub fn event(&self) -> Event {
-        let mut event = Event::new(self.kind).severity(self.severity.unwrap_or(self.kind.severity()));
+        let usual = self.kind.severity_of(self.device, self.component);
+        let mut event = Event::new(self.kind).severity(self.severity.unwrap_or(usual));
         event.device = self.device;
         event.component = self.component;
         event.state = self.state;
@@ -164,7 +191,14 @@ mod tests {
             r#"{"id":"1","kind":"supply.out","severity":"critical","device":"cash_handler","component":"cassette_1"}"#,
         );
         assert_eq!(report.event().to_string(), "supply.out:critical:cassette_1");
-        assert_eq!(decode(br#"{"hello":"atm-04"}"#), Ok(Line::Hello("atm-04".to_owned())));
+        assert_eq!(decode(br#"{ "hello": "atm-04" }"#), Ok(Line::Hello("atm-04".to_owned())));
+    }
+
+    #[test]
+    fn cash_that_is_out_is_critical_like_in_every_protocol() {
+        let out = |rest: &str| report(&format!(r#"{{"kind":"supply.out"{rest}}}"#)).event().severity;
+        assert_eq!(out(r#","component":"cassette_1""#), Severity::Critical);
+        assert_eq!(out(r#","device":"receipt_printer","component":"paper""#), Severity::Major);
     }
 
     #[test]
@@ -178,12 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn neither_names_nor_secrets_pass() {
+        let line = r#"{"kind":"card.inserted","card":"412345******1234","attributes":
+            {"4123456789011234":1,"track2":"x","pin_block":"A1B2","a":{"CVV":1},"spinning":"kept"}}"#;
+        let report = report(&line.replace('\n', ""));
+        assert_eq!(report.card.as_deref(), Some("412345******1234"));
+        let json = serde_json::to_string(&report.attributes).expect("serialises");
+        assert_eq!(
+            json,
+            r#"{"412345******1234":1,"a":{"CVV":"***"},"pin_block":"***","spinning":"kept","track2":"***"}"#
+        );
+    }
+
+    #[test]
     fn a_bad_line_says_what_is_wrong() {
         let reason = |line: &[u8]| decode(line).expect_err("is refused").reason;
         assert!(reason(br#"{"kind":"supply.empty"}"#).contains("unknown kind `supply.empty`"));
         assert!(reason(br#"{"kind":"supply.low","colour":1}"#).contains("unknown field `colour`"));
         assert!(reason(b"{\"kind\":").contains("EOF"));
         assert!(reason(b"\xff\xfe").contains("UTF-8"));
+        assert!(reason(b"[\"1\"]").contains("no JSON object"));
+        assert!(reason(br#"{"kind":"command.requested"}"#).contains("for the gateway alone"));
         assert!(!reason(br#"{"kind":"4123456789011234"}"#).contains("789011234"));
     }
 }

@@ -4,7 +4,9 @@
 //! what is secret is overwritten in its place and nothing is moved: lengths, separators and the other fields stay, and
 //! the frame decodes as it did. Digits are replaced by `0`, not by `*`, so that numbers stay numbers.
 //!
-//! - Runs of 12 digits and more, in groups or not, keep their first six and last four.
+//! - Runs of 12 digits and more, in groups or not, keep their first six and last four. An NDC status has no field for a card
+//!   number and many long fields of digits that each mean a device: there only runs are overwritten that look like a
+//!   number somebody was issued (13 to 19 digits, 3 to 6 in front, the check digit right).
 //! - Behind such a number, what a magnetic stripe has (`=…?`, `D…?`, `^NAME^…?`) is overwritten up to its end.
 //! - Of an NDC transaction request, everything behind the amount (PIN block, keyed buffers, chip data) is overwritten but
 //!   the first character of each field, which says what the field is.
@@ -28,24 +30,48 @@ pub fn redact(protocol: Protocol, frame: &[u8]) -> Option<Vec<u8>> {
     let mut frame = frame.to_vec();
     match protocol {
         Protocol::Ndc => {
-            numbers(&mut frame);
-            if frame.starts_with(b"11") {
+            // Some lines have a header of their own before the class.
+            let first = frame.split(|byte| *byte == FS).next().unwrap_or_default();
+            let is = |class: &[u8]| first.ends_with(class);
+            let (status, asks) = (is(b"12") || is(b"22"), is(b"11"));
+            numbers(&mut frame, if status { issued } else { any });
+            if asks {
                 request(&mut frame);
             }
         }
-        Protocol::Journal | Protocol::Jsonl | Protocol::Upload => numbers(&mut frame),
-        #[allow(unreachable_patterns, reason = "a protocol that is added is not recorded before it has a rule")]
+        Protocol::Journal | Protocol::Jsonl | Protocol::Upload => numbers(&mut frame, any),
         _ => return None,
     }
     Some(frame)
 }
 
+/// Every run of digits that is long enough.
+fn any(_: &[u8]) -> bool {
+    true
+}
+
+/// Whether a run of digits looks like a card number that was issued (ISO/IEC 7812: industry digit, check digit).
+fn issued(run: &[u8]) -> bool {
+    let digits: Vec<u32> = run.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
+    let check: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match (place % 2, digit * 2) {
+            (0, _) => *digit,
+            (_, double @ 10..) => double - 9,
+            (_, double) => double,
+        })
+        .sum();
+    (13..=19).contains(&digits.len()) && matches!(digits.first(), Some(3..=6)) && check.is_multiple_of(10)
+}
+
 /// Overwrites card numbers wherever they stand, and the stripe's data behind them.
-fn numbers(bytes: &mut [u8]) {
+fn numbers(bytes: &mut [u8], is_one: fn(&[u8]) -> bool) {
     let mut at = 0;
     while at < bytes.len() {
         let (end, digits) = run(&bytes[at..]);
-        if digits < SHORTEST {
+        if digits < SHORTEST || !is_one(&bytes[at..at + end]) {
             at += end.max(1);
             continue;
         }
@@ -123,6 +149,8 @@ mod tests {
             (Protocol::Jsonl, r#"{"card":4123456789011234}"#, r#"{"card":4123450000001234}"#),
             (Protocol::Upload, r#"a<>24{"x":"4123-4567-8901-1234"}"#, r#"a<>24{"x":"4123-4500-0000-1234"}"#),
             (Protocol::Ndc, "12\u{1c}001000001\u{1c}\u{1c}E0", "12\u{1c}001000001\u{1c}\u{1c}E0"),
+            (Protocol::Ndc, "22\u{1c}0\u{1c}F0000040000000000", "22\u{1c}0\u{1c}F0000040000000000"),
+            (Protocol::Ndc, "22\u{1c}0\u{1c}F4111111111111111", "22\u{1c}0\u{1c}F4111110000001111"),
         ] {
             assert_eq!(redacted(protocol, frame), expected);
         }

@@ -283,7 +283,7 @@ fn password_line(name: &str, password: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_broker_never_takes_is_set_aside_and_counted() {
+async fn what_the_broker_never_takes_is_set_aside_and_what_it_forbids_waits() {
     let acl = "topic readwrite #\n";
     let denied = "topic deny vestibule/v1/br001/vault/#\n";
     let config = "allow_anonymous true\nmax_packet_size 3000\nacl_file {dir}/acl\n";
@@ -300,7 +300,11 @@ async fn what_the_broker_never_takes_is_set_aside_and_counted() {
     for seq in [1, 2, 3, 7, 8, 9, 10] {
         assert_eq!(sequence(&subscriber.next().await.json), seq);
     }
-    gateway.eventually([7, 0, 3, 0]).await;
+    gateway.eventually([7, 2, 1, 0]).await;
+    // What an access list forbids waits until somebody mends the list.
+    std::fs::write(broker.file("acl"), acl).expect("writes");
+    broker.reload();
+    gateway.eventually([9, 0, 1, 0]).await;
     assert_eq!(gateway.metrics.forward_connections.with_label_values(&["connected"]).get(), 1, "no reconnection");
     forwarder.stop(DEADLINE).await;
 }

@@ -49,6 +49,12 @@ impl Mosquitto {
         self.port
     }
 
+    /// Has it read its files again.
+    pub(crate) fn reload(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("it runs");
+    }
+
     /// A file in the broker's folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

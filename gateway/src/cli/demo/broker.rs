@@ -22,11 +22,10 @@ pub(super) struct Broker {
 /// Starts a broker on loopback, or at `wanted`; it runs until the process ends.
 pub(super) fn start(wanted: Option<SocketAddr>) -> Result<Broker, Exit> {
     let v4 = match wanted {
-        Some(address) => {
-            TcpListener::bind(address)
-                .map_err(|error| Exit::unavailable(format!("cannot listen on {address} for MQTT (--mqtt): {error}")))?;
-            address
-        }
+        // Port 0 is any that is free: the broker wants to know which.
+        Some(address) => TcpListener::bind(address)
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| Exit::unavailable(format!("cannot listen on {address} for MQTT (--mqtt): {error}")))?,
         None => free_port(1883)?,
     };
     let mut v5 = free_port(v4.port().saturating_add(1))?;

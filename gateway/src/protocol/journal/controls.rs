@@ -58,7 +58,7 @@ pub(super) fn strip(line: &[u8]) -> Printed {
 }
 
 /// Bytes of the control after an ESC byte.
-fn escape_length(after: &[u8]) -> usize {
+pub(in crate::protocol) fn escape_length(after: &[u8]) -> usize {
     let digits =
         |from: usize, most: usize| after.iter().skip(from).take(most).take_while(|b| b.is_ascii_digit()).count();
     let length = match after.first() {
