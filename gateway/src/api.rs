@@ -1,9 +1,11 @@
-//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals and places for people and programs.
+//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals and places for people and programs, the
+//! kept journals for disputes.
 //!
 //! Every route passes the one authorisation layer (`auth`), which knows the public ones.
 
 mod auth;
 mod health;
+mod journal;
 mod page;
 mod places;
 mod problem;
@@ -67,6 +69,7 @@ pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
         .route("/api/v1/regions", get(places::regions))
         .route("/api/v1/devices", get(places::devices))
         .method_not_allowed_fallback(problem::not_allowed)
+        .route("/api/v1/journal", get(journal::search))
         .fallback(problem::not_found)
         .layer(axum::middleware::from_fn(auth::authorise))
         .layer(axum::middleware::from_fn_with_state(view.clone(), health::count))

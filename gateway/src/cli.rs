@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod health;
 mod import;
+mod journal;
 mod logging;
 mod run;
 mod sample;
@@ -39,6 +40,7 @@ enum Verb {
     Import(import::Import),
     Capture(capture::Capture),
     Terminals(terminals::Terminals),
+    Journal(journal::Journal),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Verb::Import(import) => import.execute(),
         Verb::Capture(capture) => capture.execute(),
         Verb::Terminals(terminals) => terminals.execute(),
+        Verb::Journal(journal) => journal.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

@@ -1,5 +1,7 @@
 //! The spine: one append-only table of events in SQLite, and durable positions over it.
 //!
+//! Beside the events stands the text of the journals they were read from, in the same transactions ([`Archive`] reads it).
+//!
 //! One thread writes ([`Log`] is the handle to it). It merges what all stages submit into one transaction a cycle (group
 //! commit), commits with `synchronous=FULL`, and only then answers. A submission that fails alone is rolled back to its
 //! savepoint; a commit that fails is indeterminate, so the writer stops and everything waiting gets [`LogError::Stopped`].
@@ -8,7 +10,9 @@
 
 mod board;
 mod epoch;
+mod journal;
 mod open;
+mod pruning;
 mod queue;
 mod read;
 mod register;
@@ -28,6 +32,7 @@ use tokio::sync::{oneshot, watch};
 use self::board::Board;
 pub use self::board::Standing;
 pub use self::epoch::Epoch;
+pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
 pub use self::open::OpenError;
 use self::queue::{Job, Queue};
 use self::read::Reader;
@@ -48,11 +53,18 @@ pub struct Config {
     pub tail_events: usize,
     /// Most bytes of one event's JSON form; a larger one is refused.
     pub max_event_bytes: usize,
+    /// Days that the text of journals is kept; 0 for ever.
+    pub journal_keep_days: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { dir: PathBuf::from("/var/lib/vestibule"), tail_events: 4096, max_event_bytes: 256 * 1024 }
+        Config {
+            dir: PathBuf::from("/var/lib/vestibule"),
+            tail_events: 4096,
+            max_event_bytes: 256 * 1024,
+            journal_keep_days: 400,
+        }
     }
 }
 
@@ -74,6 +86,8 @@ pub struct Stored {
 pub struct Submission {
     /// Events to append, in this order.
     pub events: Vec<NewEvent>,
+    /// Lines of a journal to keep: those that the events were read from, and those that are none.
+    pub journal: Vec<NewLine>,
     /// A plugin's position and state, moved together with the events it made.
     pub plugin: Option<PluginCommit>,
     /// Rows of the register that are upserted with the events, or without any.
@@ -231,6 +245,7 @@ impl Log {
             queue: Arc::clone(&queue),
             tail: Arc::clone(&tail),
             board: Arc::clone(&board),
+            pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             metrics,
         };
@@ -377,6 +392,14 @@ impl Log {
                 .optional()
         };
         Ok(self.0.reader.ask(question).map_err(|error| self.unreadable(&error))?.map(place))
+    }
+
+    /// Opens the kept journals on a connection of its own, so that a long search holds no other reader up. Blocks.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn archive(&self) -> Result<Archive, LogError> {
+        Archive::at(&self.0.path)
     }
 
     /// Everything that this plugin has stored.

@@ -72,6 +72,7 @@ metrics! {
     log_batch: Histogram = "vestibule_log_commit_events", "Events in one transaction.", buckets BATCH;
     log_refused: IntCounter = "vestibule_log_refused_total", "Submissions that failed alone and were rolled back.";
     log_duplicates: IntCounter = "vestibule_log_duplicates_total", "Events that a source sent again and that were not appended again.";
+    log_journal_lines: IntCounter = "vestibule_log_journal_lines_total", "Journal lines kept.";
     log_store_bytes: IntGauge = "vestibule_log_store_bytes", "Size of the event database file.";
     log_wal_bytes: IntGauge = "vestibule_log_wal_bytes", "Size of the event database's write-ahead log.";
     forward_connected: IntGauge = "vestibule_forward_connected", "1 while the broker has accepted our connection.";

@@ -6,6 +6,8 @@ pub(crate) mod journal;
 mod ndc;
 pub mod upload;
 
+pub use journal::{date_by_arrival, day as journal_day};
+
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
 use crate::protocol::{Fault, Message, jsonl};

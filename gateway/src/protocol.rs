@@ -14,6 +14,8 @@ pub mod ndc;
 pub mod redact;
 pub mod upload;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use answer::Outcome;
@@ -104,6 +106,16 @@ impl Message {
             Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
             Message::Ndc(message) => message.source_id(),
             _ => None,
+        }
+    }
+
+    /// The lines of a journal that it holds, masked: they are kept for disputes whether or not anything happened in them.
+    pub fn journal_text(&self) -> Cow<'_, [journal::Line]> {
+        match self {
+            Message::Journal(entry) => Cow::Borrowed(&entry.text),
+            Message::Ndc(ndc::Message::Block(block)) => Cow::Owned(journal::uploaded(&block.text)),
+            // An upload's lines belong to many terminals: they are taken row by row.
+            Message::Ndc(_) | Message::Iso8583(_) | Message::Jsonl(_) | Message::Upload(_) => Cow::Borrowed(&[]),
         }
     }
 

@@ -17,8 +17,10 @@ pub const RIBBON: u16 = 6;
 pub const PRINT_HEAD: u16 = 7;
 /// A printer's knife.
 pub const KNIFE: u16 = 8;
+/// The safe.
+pub const SAFE: u16 = 9;
 
-const SINGLE: [(u16, &str); 8] = [
+const SINGLE: [(u16, &str); 9] = [
     (REJECT_BIN, "reject_bin"),
     (RETRACT_BIN, "retract_bin"),
     (CAPTURE_BIN, "capture_bin"),
@@ -27,6 +29,7 @@ const SINGLE: [(u16, &str); 8] = [
     (RIBBON, "ribbon"),
     (PRINT_HEAD, "print_head"),
     (KNIFE, "knife"),
+    (SAFE, "safe"),
 ];
 
 const NUMBERED: [(u8, &str); 3] = [(1, "cassette_"), (2, "hopper_"), (3, "supply_")];

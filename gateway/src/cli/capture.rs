@@ -103,8 +103,9 @@ impl Capture {
             let link = links.into_iter().find(|(link, _)| wanted(&link.name));
             let (link, found) = link.ok_or_else(|| Exit::usage(format!("`{name}` has no such link")))?;
             source = source.or(link.listen.map(Source::Listen)).or(link.serial.map(Source::File));
-            let framing = found.framing.with_max(link.max_frame_bytes);
-            profile = Some(Profile { framing, ..Profile::clone(&found) });
+            let mut found = Profile::clone(&found);
+            found.framing = found.framing.with_max(link.max_frame_bytes);
+            profile = Some(found);
         }
         if let Some(name) = &self.profile {
             let named = Path::new(name);
@@ -166,8 +167,7 @@ impl Recorder<'_> {
                     self.journal()?;
                 }
                 let redacted = redact::redact(Protocol::Journal, frame).unwrap_or_default();
-                self.lines.extend_from_slice(&redacted);
-                self.lines.push(b'\r');
+                self.lines.extend(self.profile.framing.wrap(&redacted).unwrap_or_default());
                 Ok(())
             }
             Protocol::Jsonl => self.write(frame, "line:LF", Framing::LINE),
@@ -178,7 +178,8 @@ impl Recorder<'_> {
 
     fn journal(&mut self) -> Result<(), Exit> {
         let lines = std::mem::take(&mut self.lines);
-        self.write(&lines, "line:CR", Framing::LINE)
+        let name = if matches!(self.profile.framing, Framing::Line { .. }) { "line:LF" } else { "record:X+FS" };
+        self.write(&lines, name, self.profile.framing)
     }
 
     /// Writes one capture. What is expected of it is what its bytes mean without the card data: that is what stays true.

@@ -152,10 +152,10 @@ impl Job<'_> {
             (Input::Sample, named) => {
                 let sample = Sample::parse(bytes)?;
                 let protocol = sample.protocol()?;
-                let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
+                let (framing, bytes) = (sample.framing()?, sample.bytes()?);
+                let usual = Profile::builtin(sample.profile(protocol, &bytes)).map_err(|error| error.to_string())?;
                 let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
                 let profile = profile.clone().spoken_by(sample.speaker().unwrap_or(self.args.from));
-                let (framing, bytes) = (sample.framing()?, sample.bytes()?);
                 self.stream(&profile, framing, &bytes, Some(&sample.id), out)
             }
             (Input::Hex, Some(profile)) if matches!(profile.protocol, Protocol::Ndc | Protocol::Iso8583) => {

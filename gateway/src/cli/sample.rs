@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::protocol::Protocol;
 use crate::protocol::framing::{Framing, LengthForm};
+use crate::protocol::journal::Dialect;
 use crate::protocol::ndc::Speaker;
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
@@ -28,7 +29,7 @@ impl Sample {
             "ndc_unsolicited" | "ndc_solicited" | "ndc_txn_request" | "ndc_host" | "ndc_ej_upload"
             | "ndc_encryptor" => Ok(Protocol::Ndc),
             "iso8583" => Ok(Protocol::Iso8583),
-            "ej_text" => Ok(Protocol::Journal),
+            "ej_text" | "hyosung_wince_journal" => Ok(Protocol::Journal),
             // Captures of our own name the protocol as settings do.
             other => <Protocol as clap::ValueEnum>::from_str(other, false)
                 .map_err(|_| format!("no decoder for sample protocol `{other}`")),
@@ -40,6 +41,15 @@ impl Sample {
         (self.protocol == "ndc_host").then_some(Speaker::Host)
     }
 
+    /// The built-in profile that it is decoded by. Samples of printed journals do not name a maker: the words tell.
+    pub(super) fn profile(&self, protocol: Protocol, bytes: &[u8]) -> &'static str {
+        match self.protocol.as_str() {
+            "ej_text" => Dialect::recognise(bytes),
+            "hyosung_wince_journal" => "hyosung-moniplus",
+            _ => protocol.usual_profile(),
+        }
+    }
+
     /// The framing of the bytes.
     pub(super) fn framing(&self) -> Result<Framing, String> {
         match self.framing.as_str() {
@@ -49,6 +59,7 @@ impl Sample {
             "len4ascii" => Ok(Framing::ASCII_LENGTH),
             "len2bcd" => Ok(Framing::length(LengthForm::Bcd2)),
             "len4visa" => Ok(Framing::length(LengthForm::Visa4)),
+            "record:X+FS" => Ok(Framing::Delimiter { byte: 0x1c, max: Framing::LINE.max() }),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
             other => Err(format!("unknown sample framing `{other}`")),
         }

@@ -24,6 +24,8 @@ pub enum Component {
     PrintHead,
     /// A printer's knife.
     Knife,
+    /// The safe.
+    Safe,
     /// A cash cassette.
     Cassette(u8),
     /// A coin hopper.
@@ -33,7 +35,7 @@ pub enum Component {
 }
 
 /// The parts that have no number, with the low byte of their code.
-const SINGLE: [(Component, u8, &str); 8] = [
+const SINGLE: [(Component, u8, &str); 9] = [
     (Component::RejectBin, 1, "reject_bin"),
     (Component::RetractBin, 2, "retract_bin"),
     (Component::CaptureBin, 3, "capture_bin"),
@@ -42,6 +44,7 @@ const SINGLE: [(Component, u8, &str); 8] = [
     (Component::Ribbon, 6, "ribbon"),
     (Component::PrintHead, 7, "print_head"),
     (Component::Knife, 8, "knife"),
+    (Component::Safe, 9, "safe"),
 ];
 
 /// What makes a numbered part of its number.

@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::broker::{self, Verdict};
 use super::health::{self, Status};
 use super::session::{Lost, Session};
-use super::states::{self, States};
+use super::states::States;
 use super::window::{Message, Window};
 use super::{payload, settled, topic};
 use crate::log::{LogError, Stored};
@@ -51,8 +51,8 @@ type Rows = Result<Vec<Arc<Stored>>, LogError>;
 /// The state of one connection; nothing of it outlives it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: AsyncClient,
-    window: Window,
+    pub(super) client: AsyncClient,
+    pub(super) window: Window,
     /// Read, not yet sent.
     rows: VecDeque<Arc<Stored>>,
     /// The last place read.
@@ -64,10 +64,10 @@ pub(super) struct Connection {
     later: Vec<u64>,
     later_at: Instant,
     later_backoff: Backoff,
-    states: States,
+    pub(super) states: States,
     /// Events up to here were there before this connection.
     replayed_through: u64,
-    max_packet: usize,
+    pub(super) max_packet: usize,
     /// Whether the broker keeps retained messages.
     retains: bool,
     number: u32,
@@ -121,6 +121,11 @@ impl Connection {
     /// Whether we were not asked to stop yet.
     pub(super) fn is_forwarding(&self) -> bool {
         self.phase == Phase::Forwarding
+    }
+
+    /// Whether states are still sent: not behind the farewell.
+    pub(super) fn takes_states(&self) -> bool {
+        self.retains && matches!(self.phase, Phase::Forwarding | Phase::Draining { .. })
     }
 
     /// Whether we said farewell and are gone.
@@ -257,34 +262,6 @@ impl Session {
                     break;
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Hands the next state that is due to the client, if there is one and it may go.
-    fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        let leaving = !matches!(connection.phase, Phase::Forwarding | Phase::Draining { .. });
-        // A broker that keeps nothing has no use for it.
-        if leaving || !connection.retains {
-            return Ok(());
-        }
-        self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
-        while connection.window.has_room_aside() {
-            let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
-            let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
-            let state = self.is_there.ask(&name).then_some(standing.state);
-            let payload = states::payload(&name, &state, standing.as_of, self.log.id_prefix());
-            let topic = self.topics.state(&name);
-            let bytes = payload::packet_bytes(topic.len(), payload.len(), states::CONTENT_TYPE.len());
-            if topic.len() > topic::MAX_BYTES || bytes > connection.max_packet {
-                tracing::warn!(terminal = name, bytes, "a terminal's state is larger than the broker takes");
-                connection.states.give_up(&name, state);
-                continue;
-            }
-            connection.states.sent(&name, state, now);
-            connection.window.queue(Message::State, now);
-            let properties = broker::properties(states::CONTENT_TYPE, self.config.content_type);
-            connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, true, payload, properties)?;
         }
         Ok(())
     }

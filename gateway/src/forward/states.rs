@@ -18,6 +18,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rumqttc::v5::mqttbytes::QoS;
+
+use super::connection::Connection;
+use super::payload::packet_bytes;
+use super::session::{Lost, Session};
+use super::window::Message;
+use super::{broker, topic};
 use crate::log::Standing;
 
 /// Content type of a state.
@@ -132,6 +139,35 @@ impl States {
             self.due.insert(name);
             self.send_at = Some(now + pause);
         }
+    }
+}
+
+impl Session {
+    /// Hands the next state that is due to the client, if there is one and it may go.
+    pub(super) fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+        // A broker that keeps nothing has no use for them.
+        if !connection.takes_states() {
+            return Ok(());
+        }
+        self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
+        while connection.window.has_room_aside() {
+            let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
+            let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
+            let state = self.is_there.ask(&name).then_some(standing.state);
+            let text = payload(&name, &state, standing.as_of, self.log.id_prefix());
+            let topic = self.topics.state(&name);
+            let bytes = packet_bytes(topic.len(), text.len(), CONTENT_TYPE.len());
+            if topic.len() > topic::MAX_BYTES || bytes > connection.max_packet {
+                tracing::warn!(terminal = name, bytes, "a terminal's state is larger than the broker takes");
+                connection.states.give_up(&name, state);
+                continue;
+            }
+            connection.states.sent(&name, state, now);
+            connection.window.queue(Message::State, now);
+            let properties = broker::properties(CONTENT_TYPE, self.config.content_type);
+            connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, true, text, properties)?;
+        }
+        Ok(())
     }
 }
 

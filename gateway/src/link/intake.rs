@@ -13,7 +13,7 @@ use super::config::{Config, ListenerConfig, Unknown};
 use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, Receipt, RegisterKind, RegisterRow, Submission};
+use crate::log::{LogError, NewEvent, NewLine, Receipt, RegisterKind, RegisterRow, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
@@ -245,10 +245,31 @@ impl Intake {
                 .into_iter()
                 .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
         );
+        let (now, synced) = clock::now();
+        // A clock that is known to be wrong dates nothing.
+        for NewEvent { event, .. } in events.iter_mut().filter(|_| synced != Some(false)) {
+            normalize::date_by_arrival(event, message, now, &terminal.time_zone);
+        }
         if let (Some(first), Some(id)) = (events.first_mut(), message.source_id()) {
             first.source_id = Some(id.to_owned());
         }
-        self.submit(terminal, events)
+        self.submit(terminal, events, self.journal(terminal, message))
+    }
+
+    /// The printed lines that a message holds, each with the day it is found under.
+    fn journal(&self, terminal: &Terminal, message: &Message) -> Vec<NewLine> {
+        let (received_at, _) = clock::now();
+        let text = message.journal_text().into_owned();
+        let lines = text.into_iter().map(|line| NewLine {
+            terminal: terminal.name.clone(),
+            link: self.name.clone(),
+            received_at,
+            day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
+            printed_at: line.printed_at.map(|time| time.to_string()),
+            text: line.text,
+            event: None,
+        });
+        lines.collect()
     }
 
     /// Submits a whole uploaded file: all of it is committed, or nothing.
@@ -285,12 +306,12 @@ impl Intake {
         Answer::Refused(fault.reason.clone())
     }
 
-    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>) -> Answer {
+    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>, journal: Vec<NewLine>) -> Answer {
         let now = jiff::Timestamp::now().as_second();
         if self.shared.inventory.named(&terminal.name).is_some() {
             self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
         }
-        match self.shared.log.enqueue(Submission { events, ..Submission::default() }) {
+        match self.shared.log.enqueue(Submission { events, journal, ..Submission::default() }) {
             Ok(answer) => Answer::Pending(answer),
             Err(_) => Answer::Stopped,
         }

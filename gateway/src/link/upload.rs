@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::event::Event;
-use crate::log::{NewEvent, Submission};
+use crate::log::{NewEvent, NewLine, Submission};
 use crate::normalize::{Context, upload as rows};
 use crate::profile::Profile;
-use crate::protocol::upload::Document;
+use crate::protocol::upload::{Document, JournalRow};
 use crate::terminals::Inventory;
 
 /// The terminal of events whose terminal the document does not say.
@@ -85,8 +85,27 @@ pub fn submission(
         .into_iter()
         .map(|row| NewEvent { event: here(row.event), source_id: Some(row.source_id), reading: false })
         .collect();
+    // The journal's lines come first, in the order of their rows.
+    let journal =
+        events.iter().zip(&document.journal).enumerate().map(|(place, (new, row))| line(place, &new.event, row));
+    let journal = journal.collect();
     // What is in order now comes behind what has happened.
     let good = rows::good(document);
     events.extend(good.into_iter().map(|event| NewEvent { event: here(event), source_id: None, reading: true }));
-    Submission { events, register: register::rows(document, names), ..Submission::default() }
+    Submission { events, journal, register: register::rows(document, names), plugin: None }
+}
+
+/// A row's line to keep, with its event.
+fn line(place: usize, event: &Event, row: &JournalRow) -> NewLine {
+    let received_at = event.received_at.unwrap_or_default();
+    let written = row.timestamp.as_str();
+    NewLine {
+        terminal: event.terminal.clone(),
+        link: event.link.clone().unwrap_or_default(),
+        received_at,
+        day: event.occurred_at.unwrap_or(received_at).to_zoned(TimeZone::UTC).date(),
+        printed_at: (!written.is_empty()).then(|| written.to_owned()),
+        text: row.ej_data.as_str().to_owned(),
+        event: Some(place),
+    }
 }

@@ -93,12 +93,17 @@ impl Queue {
         self.woken.notify_one();
     }
 
-    /// Waits for work, and takes it. What only rides along waits `patience` for company.
-    pub(super) fn take(&self, patience: Duration) -> Cycle {
+    /// Waits for work, and takes it. What only rides along waits `patience` for company; where there is nothing at all, the
+    /// wait ends after `idle`.
+    pub(super) fn take(&self, patience: Duration, idle: Duration) -> Cycle {
         let mut waiting = self.lock();
         while waiting.ingest.is_empty() && waiting.rules.is_empty() && !waiting.closed {
             if waiting.cursors.is_empty() && waiting.progress.is_none() {
-                waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                let (guard, timeout) = self.woken.wait_timeout(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+                waiting = guard;
+                if timeout.timed_out() {
+                    break;
+                }
                 continue;
             }
             let alone =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::register::{self, RegisterRow};
-use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
 
 /// What the writer knows between transactions.
@@ -28,6 +28,7 @@ pub(super) struct Written {
     pub(super) events: Vec<Arc<Stored>>,
     pub(super) duplicates: u64,
     pub(super) register: Vec<RegisterRow>,
+    pub(super) journal_lines: u64,
 }
 
 /// Why one submission was not written.
@@ -83,15 +84,21 @@ impl Ledger {
         submission: Submission,
         touched: &mut Vec<(String, u64)>,
     ) -> Result<Written, Fault> {
-        let mut written =
-            Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0, register: Vec::new() };
-        let mut folded = Vec::new();
-        for NewEvent { event, source_id, reading } in submission.events {
+        let mut written = Written {
+            receipt: Receipt::default(),
+            events: Vec::new(),
+            duplicates: 0,
+            register: Vec::new(),
+            journal_lines: 0,
+        };
+        let (mut folded, mut repeated) = (Vec::new(), Vec::new());
+        for (place, NewEvent { event, source_id, reading }) in submission.events.into_iter().enumerate() {
             if let Some(id) = source_id
                 && let Some(seq) = self.claim(connection, &event.terminal, &id)?
             {
                 written.receipt.seqs.push(seq);
                 written.duplicates += 1;
+                repeated.push(place);
                 continue;
             }
             written.receipt.seqs.push(self.head + 1);
@@ -99,6 +106,12 @@ impl Ledger {
             for event in folded.drain(..) {
                 written.events.push(self.append(connection, event, touched)?);
             }
+        }
+        // What was sent again was kept the first time.
+        let repeats = |event: usize| repeated.binary_search(&event).is_ok();
+        for line in submission.journal.iter().filter(|line| !line.event.map_or(!repeated.is_empty(), repeats)) {
+            journal::write(connection, line)?;
+            written.journal_lines += 1;
         }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::board::Board;
 use super::open::{is_damage, suspect};
+use super::pruning::Pruning;
 use super::queue::{Cycle, Queue};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
@@ -26,6 +27,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
     pub(super) board: Arc<Board>,
+    pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -40,15 +42,15 @@ impl Writer {
     /// or that it was not. The process is expected to end and to read again what there is.
     pub(super) fn run(mut self) {
         loop {
-            let cycle = self.queue.take(PATIENCE);
+            let cycle = self.queue.take(PATIENCE, self.pruning.wait());
             let last = cycle.last;
-            if let Err(error) = self.commit(cycle) {
+            if let Err(error) = self.commit(cycle).and_then(|()| self.pruning.run(&self.connection)) {
                 tracing::error!(%error, "The event log could not commit and stops.");
                 if is_damage(&error) {
                     suspect(&self.path);
                 }
                 self.queue.close();
-                drop(self.queue.take(Duration::ZERO));
+                drop(self.queue.take(Duration::ZERO, Duration::ZERO));
                 return;
             }
             if last {
@@ -69,9 +71,11 @@ impl Writer {
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
         let mut register = Vec::new();
+        let mut journal_lines = 0;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates, register: rows }) => {
+                Ok(Written { receipt, events: written, duplicates, register: rows, journal_lines: lines }) => {
+                    journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
                     register.extend(rows);
@@ -95,6 +99,7 @@ impl Writer {
         let seen =
             events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
         self.board.apply(seen, states, register, self.ledger.head);
+        self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.

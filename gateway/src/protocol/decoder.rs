@@ -1,7 +1,7 @@
 //! One decoder for every protocol: frames in, messages and faults out; and with the framing, bytes in.
 
 use super::framing::{Framer, Framing};
-use super::journal::{Dialect, DialectError, Journal};
+use super::journal::{DialectError, Journal};
 use super::{Fault, Message, Protocol, iso8583, jsonl, ndc, upload};
 use crate::profile::Profile;
 
@@ -29,10 +29,7 @@ impl Decoder {
         match protocol {
             Protocol::Ndc => Ok(Decoder::Ndc(profile.ndc)),
             Protocol::Iso8583 => Ok(Decoder::Iso8583(profile.iso8583.clone())),
-            Protocol::Journal => {
-                let dialect = Dialect::named(profile.dialect.as_deref())?;
-                Ok(Decoder::Journal(Box::new(Journal::new(dialect))))
-            }
+            Protocol::Journal => Ok(Decoder::Journal(Box::new(Journal::new(profile.dialect()?)))),
             Protocol::Jsonl => Ok(Decoder::Jsonl),
             Protocol::Upload => Ok(Decoder::Upload),
         }

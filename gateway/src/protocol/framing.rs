@@ -54,6 +54,14 @@ pub enum Framing {
         #[serde(default = "max_upload")]
         max: usize,
     },
+    /// Records that end with this byte; empty ones are no frames.
+    Delimiter {
+        /// The byte.
+        byte: u8,
+        /// Longest record accepted.
+        #[serde(default = "max_line")]
+        max: usize,
+    },
     /// All bytes up to the end are one frame.
     None {
         /// Largest frame accepted.
@@ -94,9 +102,11 @@ impl Framing {
     /// Largest frame accepted.
     pub fn max(self) -> usize {
         match self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::Upload { max } | Framing::None { max } => {
-                max
-            }
+            Framing::Length { max, .. }
+            | Framing::Line { max }
+            | Framing::Delimiter { max, .. }
+            | Framing::Upload { max }
+            | Framing::None { max } => max,
         }
     }
 
@@ -111,6 +121,7 @@ impl Framing {
             Framing::Line { .. } => Some([frame, b"\n"].concat()),
             // A file's frame is its header, too.
             Framing::Upload { .. } | Framing::None { .. } => Some(frame.to_owned()),
+            Framing::Delimiter { byte, .. } => Some([frame, &[byte]].concat()),
         }
     }
 
@@ -118,9 +129,11 @@ impl Framing {
     #[must_use]
     pub fn with_max(mut self, limit: usize) -> Framing {
         match &mut self {
-            Framing::Length { max, .. } | Framing::Line { max } | Framing::Upload { max } | Framing::None { max } => {
-                *max = limit
-            }
+            Framing::Length { max, .. }
+            | Framing::Line { max }
+            | Framing::Delimiter { max, .. }
+            | Framing::Upload { max }
+            | Framing::None { max } => *max = limit,
         }
         self
     }
@@ -158,7 +171,8 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8], emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         match self.framing {
             Framing::Length { .. } => self.push_length(bytes, emit),
-            Framing::Line { max } => self.push_lines(bytes, max, emit),
+            Framing::Line { max } => self.push_ended(bytes, b"\r\n", max, emit),
+            Framing::Delimiter { byte, max } => self.push_ended(bytes, &[byte], max, emit),
             Framing::Upload { max } => self.push_upload(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
@@ -172,7 +186,7 @@ impl Framer {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
                 Framing::Upload { .. } => emit(Err(upload::short_file(&self.buffer))),
-                Framing::Line { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
+                Framing::Line { .. } | Framing::Delimiter { .. } | Framing::None { .. } => emit(Ok(&self.buffer)),
             }
         }
         self.clear();
@@ -225,16 +239,16 @@ impl Framer {
         }
     }
 
-    fn push_lines(&mut self, mut bytes: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
+    fn push_ended(&mut self, mut bytes: &[u8], ends: &[u8], max: usize, emit: &mut impl FnMut(Result<&[u8], Fault>)) {
         while !bytes.is_empty() {
-            let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let end = bytes.iter().position(|byte| ends.contains(byte));
             let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             if !self.skipping {
                 let room = max - self.buffer.len();
                 append(&mut self.buffer, &line[..line.len().min(room)]);
                 if line.len() > room {
                     self.skipping = true;
-                    emit(Err(Fault::new(format!("a line is longer than {max} bytes"), &self.buffer)));
+                    emit(Err(Fault::new(format!("a line or record is longer than {max} bytes"), &self.buffer)));
                     self.clear();
                 } else if end.is_some() && !self.buffer.is_empty() {
                     emit(Ok(&self.buffer));

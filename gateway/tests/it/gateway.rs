@@ -25,7 +25,7 @@ pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<End>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A loopback port that is free now.
@@ -49,7 +49,7 @@ impl Running {
         let task = tokio::spawn(gateway.run(async move {
             let _ = stopped.await;
         }));
-        Running { log, http, stop, task, _dir: dir }
+        Running { log, http, stop, task, dir }
     }
 
     /// Waits for an event that `wanted` takes, from the beginning of the log.
@@ -79,6 +79,11 @@ impl Running {
     pub(crate) fn kinds(&self) -> Vec<String> {
         let events = self.log.read_after(0, 10_000).expect("reads");
         events.iter().map(|stored| format!("{} {} {}", stored.seq, stored.event.kind, stored.event.detail)).collect()
+    }
+
+    /// Its data folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Stops it in order.

@@ -7,6 +7,7 @@ mod fake_broker;
 mod forward;
 mod gateway;
 mod http;
+mod journal;
 mod many;
 mod mosquitto;
 mod plugins;

@@ -42,6 +42,7 @@ fn cutting_the_stream_differently_changes_nothing() {
         Framing::Length { form: LengthForm::Visa4, inclusive: true, etx: false, max: 60 },
         Framing::Line { max: 6 },
         Framing::LINE,
+        Framing::Delimiter { byte: 0xff, max: 9 },
         Framing::NONE,
         Framing::None { max: 50 },
         Framing::Upload { max: 20 },
