@@ -24,7 +24,7 @@ impl<T> Page<T> {
         Page { items, more }
     }
 
-    /// What to give as `after` for the next page, if there is one.
+    /// What to give as `cursor` for the next page, if there is one.
     pub(super) fn next<K>(&self, key: impl Fn(&T) -> K) -> Option<K> {
         self.items.last().filter(|_| self.more).map(key)
     }
@@ -34,12 +34,12 @@ impl<T> Page<T> {
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(USUAL) {
         limit @ 1..=MOST => Ok(limit),
-        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "bad_query", format!("`limit` must be 1 to {MOST}"))),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("`limit` must be 1 to {MOST}"))),
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_query", rejection.body_text())
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", rejection.body_text())
     }
 }

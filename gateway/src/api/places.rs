@@ -21,7 +21,7 @@ pub(super) struct Part {
     /// Most rows of one answer.
     limit: Option<usize>,
     /// The number behind which to go on.
-    after: Option<u64>,
+    cursor: Option<u64>,
 }
 
 type Asked = Result<Query<Part>, QueryRejection>;
@@ -86,7 +86,7 @@ fn rows(
     view.log.register(|register| {
         let mut rows: Vec<_> = register.of(kind).filter_map(|(id, row)| Some((id.parse::<u64>().ok()?, row))).collect();
         rows.sort_unstable_by_key(|(id, _)| *id);
-        let page = Page::cut(rows, limit, |(id, _)| part.after.is_none_or(|after| *id > after));
+        let page = Page::cut(rows, limit, |(id, _)| part.cursor.is_none_or(|after| *id > after));
         let next = page.next(|(id, _)| *id);
         let shown = page.items.into_iter().map(|(id, row)| {
             let mut shown = row.clone();

@@ -31,7 +31,7 @@ pub(super) struct Filter {
     /// Most terminals of one answer.
     limit: Option<usize>,
     /// The name behind which to go on.
-    after: Option<String>,
+    cursor: Option<String>,
 }
 
 /// `GET /api/v1/terminals`
@@ -65,7 +65,7 @@ pub(super) async fn list(
                 && filter.unknown.is_none_or(|unknown| unknown == (entry.known == Known::Unknown))
                 && filter.severity.is_none_or(|least| entry.severity().is_some_and(|worst| worst >= least))
         });
-        let page = Page::cut(entries, limit, |entry| filter.after.as_ref().is_none_or(|after| entry.name > *after));
+        let page = Page::cut(entries, limit, |entry| filter.cursor.as_ref().is_none_or(|after| entry.name > *after));
         let next = page.next(|entry| entry.name.clone());
         let terminals: Vec<Value> = page.items.iter().map(|entry| summary(entry, register).into()).collect();
         Ok(Json(json!({ "terminals": terminals, "next": next })))

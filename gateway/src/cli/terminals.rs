@@ -100,7 +100,7 @@ fn list(http: SocketAddr, unknown: bool) -> Result<Vec<Value>, Exit> {
             terminals.extend(page);
         }
         match page["next"].as_str() {
-            Some(next) => after = format!("&after={}", ask::encoded(next)),
+            Some(next) => after = format!("&cursor={}", ask::encoded(next)),
             None => return Ok(terminals),
         }
     }

@@ -59,7 +59,7 @@ async fn uploaded_terminals_have_places_groups_devices_and_a_state() {
         ("group=Hardware", vec!["atm-2"]),
         ("severity=critical", vec!["atm-3"]),
         ("unknown=true", vec![]),
-        ("limit=1&after=atm-2", vec!["atm-3"]),
+        ("limit=1&cursor=atm-2", vec!["atm-3"]),
     ] {
         let (status, body) = ask(http, &format!("/api/v1/terminals?{query}")).await;
         assert_eq!((status, names(&body)), (200, expected), "{query}");
@@ -78,6 +78,12 @@ async fn uploaded_terminals_have_places_groups_devices_and_a_state() {
     let (_, lost) = ask(http, "/api/v1/terminals/atm-3").await;
     assert!(lost["conditions"].as_array().expect("a list").iter().any(|open| open["kind"] == "comms.lost"), "{lost}");
 
+    let (_, kept) = ask(http, "/api/v1/journal?terminal=kiosk&date=2030-03-05").await;
+    let lines: Vec<&str> =
+        kept["lines"].as_array().expect("a list").iter().filter_map(|line| line["text"].as_str()).collect();
+    assert_eq!(lines.len(), 4, "each once: {lines:?}");
+    assert_eq!(lines[3], "CARD 000999******0014 TRIED AT THE SERVICE MENU");
+
     let (_, groups) = ask(http, "/api/v1/groups").await;
     assert_eq!((groups["groups"].as_array().map(Vec::len), &groups["groups"][1]["members"]), (Some(3), &json!(2)));
     assert_eq!(ask(http, "/api/v1/groups/3").await.1["members"], json!(["atm-3"]));
@@ -87,8 +93,8 @@ async fn uploaded_terminals_have_places_groups_devices_and_a_state() {
     for (path, status, code) in [
         ("/api/v1/terminals/nobody", 404, "terminal_not_found"),
         ("/api/v1/terminals?group=nobody", 404, "group_not_found"),
-        ("/api/v1/terminals?colour=red", 400, "bad_query"),
-        ("/api/v1/terminals?limit=0", 400, "bad_query"),
+        ("/api/v1/terminals?colour=red", 400, "bad_request"),
+        ("/api/v1/terminals?limit=0", 400, "bad_request"),
         ("/api/v1/groups/99", 404, "group_not_found"),
     ] {
         let (answered, problem) = ask(http, path).await;
