@@ -300,7 +300,7 @@ impl Log {
             }
             plugin => {
                 let job = Job { submission: Submission { plugin, ..submission }, answer };
-                self.0.queue.push(job).map_err(|_| LogError::Stopped)?;
+                self.0.queue.push(job)?;
             }
         }
         Ok(receiver)
