@@ -1,11 +1,15 @@
-//! HTTP: health for whoever watches the process, metrics for Prometheus, the kept journals for disputes.
+//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals and places for people and programs, the
+//! kept journals for disputes.
 //!
 //! Every route passes the one authorisation layer (`auth`), which knows the public ones.
 
 mod auth;
 mod health;
 mod journal;
+mod page;
+mod places;
 mod problem;
+mod terminals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::terminals::Directory;
 
 /// Settings of the HTTP interface.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -40,6 +45,8 @@ pub struct View {
     pub log: Log,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Who is there.
+    pub directory: Directory,
     /// Set while the gateway drains.
     pub stop: CancellationToken,
 }
@@ -54,6 +61,14 @@ pub async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/api/v1/terminals", get(terminals::list))
+        .route("/api/v1/terminals/{name}", get(terminals::show))
+        .route("/api/v1/groups", get(places::groups))
+        .route("/api/v1/groups/{id}", get(places::group))
+        .route("/api/v1/branches", get(places::branches))
+        .route("/api/v1/regions", get(places::regions))
+        .route("/api/v1/devices", get(places::devices))
+        .method_not_allowed_fallback(problem::not_allowed)
         .route("/api/v1/journal", get(journal::search))
         .fallback(problem::not_found)
         .layer(axum::middleware::from_fn(auth::authorise))

@@ -1,14 +1,18 @@
 //! The command line: one file a verb.
 
+mod ask;
+mod capture;
 mod check;
 mod decode;
 mod demo;
 mod exit;
 mod health;
+mod import;
 mod journal;
 mod logging;
 mod run;
 mod sample;
+mod terminals;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,6 +37,9 @@ enum Verb {
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
+    Import(import::Import),
+    Capture(capture::Capture),
+    Terminals(terminals::Terminals),
     Journal(journal::Journal),
 }
 
@@ -52,6 +59,9 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
+        Verb::Import(import) => import.execute(),
+        Verb::Capture(capture) => capture.execute(),
+        Verb::Terminals(terminals) => terminals.execute(),
         Verb::Journal(journal) => journal.execute(),
     };
     match done {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::link::{self, Links};
 use crate::log::{Log, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
-use crate::terminals::{Inventory, TerminalFold};
+use crate::terminals::{Directory, Inventory, TerminalFold};
 use crate::{api, clock};
 
 /// How long a stop may take before what is left is left for the next start.
@@ -87,7 +87,13 @@ impl Gateway {
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        let view = api::View { log: log.clone(), metrics: Arc::clone(&metrics), stop: stop.clone() };
+        let directory = Directory::new(&config.terminal);
+        let view = api::View {
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            directory: directory.clone(),
+            stop: stop.clone(),
+        };
         let api = tokio::spawn(api::serve(listener, view));
 
         announce(&log, set_aside).await;
@@ -95,8 +101,13 @@ impl Gateway {
         let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
 
         let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
-        let forwarder =
-            config.forward.map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics)));
+        let is_there = {
+            let log = log.clone();
+            forward::IsThere::new(move |name| directory.knows(&log, name))
+        };
+        let forwarder = config
+            .forward
+            .map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics), is_there));
 
         let shared = link::Shared {
             log: log.clone(),
@@ -158,17 +169,21 @@ fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
 async fn announce(log: &Log, set_aside: Option<PathBuf>) {
     if let Some(path) = set_aside {
         tracing::error!(path = %path.display(), "The event store was damaged. It was set aside, and a new one begun.");
-        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let event = Event::new(Kind::GatewayStoreReplaced)
-            .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
-            .attribute("file", file);
-        append(log, event).await;
+        append(log, store_replaced(&path)).await;
     }
     let event = Event::new(Kind::GatewayStarted)
         .detail(format!("vestibule {} started", env!("CARGO_PKG_VERSION")))
         .attribute("version", env!("CARGO_PKG_VERSION"))
         .attribute("epoch", log.epoch().to_string());
     append(log, event).await;
+}
+
+/// The event of a damaged store that was set aside.
+pub(crate) fn store_replaced(path: &Path) -> Event {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Event::new(Kind::GatewayStoreReplaced)
+        .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
+        .attribute("file", file)
 }
 
 /// Appends an event of the gateway itself.

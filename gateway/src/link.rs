@@ -13,6 +13,7 @@ mod serial;
 mod session;
 mod tcp;
 mod tls;
+pub mod upload;
 mod xfs4iot;
 
 use std::sync::Arc;

@@ -8,12 +8,14 @@
 //!
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
+mod board;
 mod epoch;
 mod journal;
 mod open;
 mod pruning;
 mod queue;
 mod read;
+mod register;
 mod tail;
 mod transaction;
 mod writer;
@@ -27,11 +29,14 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use self::board::Board;
+pub use self::board::Standing;
 pub use self::epoch::Epoch;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
 pub use self::open::OpenError;
 use self::queue::{Job, Queue};
 use self::read::Reader;
+pub use self::register::{Register, RegisterKind, RegisterRow};
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
 use self::writer::Writer;
@@ -85,6 +90,8 @@ pub struct Submission {
     pub journal: Vec<NewLine>,
     /// A plugin's position and state, moved together with the events it made.
     pub plugin: Option<PluginCommit>,
+    /// Rows of the register that are upserted with the events, or without any.
+    pub register: Vec<RegisterRow>,
 }
 
 /// An event to append.
@@ -174,6 +181,7 @@ pub struct Log(Arc<Inner>);
 struct Inner {
     queue: Arc<Queue>,
     tail: Arc<Tail>,
+    board: Arc<Board>,
     reader: Reader,
     head: watch::Receiver<u64>,
     id_prefix: String,
@@ -204,16 +212,21 @@ impl Log {
         let store = open::open(&config.dir)?;
         let last: Option<i64> = store.connection.query_row("SELECT max(seq) FROM event", [], |row| row.get(0))?;
         let last = place(last.unwrap_or(0));
-        let mut terminals = HashMap::new();
+        let (mut terminals, mut standings) = (HashMap::new(), BTreeMap::new());
         {
             let mut select = store.connection.prepare("SELECT name, terminal_seq, state FROM terminal")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let (name, state): (String, String) = (row.get(0)?, row.get(2)?);
                 fold.load(&name, &state);
-                terminals.insert(name, place(row.get(1)?));
+                let terminal_seq = place(row.get(1)?);
+                let text = if state.is_empty() { "{}" } else { state.as_str() };
+                let standing = Standing { state: Arc::from(text), terminal_seq, as_of: last, ..Standing::default() };
+                standings.insert(name.clone(), standing);
+                terminals.insert(name, terminal_seq);
             }
         }
+        let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
@@ -231,6 +244,7 @@ impl Log {
             },
             queue: Arc::clone(&queue),
             tail: Arc::clone(&tail),
+            board: Arc::clone(&board),
             pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             metrics,
@@ -245,6 +259,7 @@ impl Log {
         let inner = Inner {
             queue,
             tail,
+            board,
             reader,
             head,
             id_prefix,
@@ -285,7 +300,7 @@ impl Log {
             }
             plugin => {
                 let job = Job { submission: Submission { plugin, ..submission }, answer };
-                self.0.queue.push(job).map_err(|_| LogError::Stopped)?;
+                self.0.queue.push(job)?;
             }
         }
         Ok(receiver)
@@ -330,6 +345,16 @@ impl Log {
     /// The same where it needs no read from disk; `None` where it does.
     pub fn read_tail(&self, after: u64, limit: usize) -> Option<Vec<Arc<Stored>>> {
         self.0.tail.read_after(after, limit)
+    }
+
+    /// Asks something of what is known of each terminal now, by name; from memory, so keep it short.
+    pub fn terminals<T>(&self, ask: impl FnOnce(&BTreeMap<String, Standing>) -> T) -> T {
+        self.0.board.terminals(ask)
+    }
+
+    /// Asks something of the register; from memory, so keep it short.
+    pub fn register<T>(&self, ask: impl FnOnce(&Register) -> T) -> T {
+        self.0.board.register(ask)
     }
 
     /// Where the forwarder stood when it last saved.

@@ -5,6 +5,7 @@ mod iso8583;
 pub(crate) mod journal;
 mod ndc;
 mod triton;
+pub mod upload;
 mod xfs4iot;
 
 pub use journal::{date_by_arrival, day as journal_day};
@@ -32,6 +33,7 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
         Message::Triton(message) => triton::events(message, context.profile),
         Message::Xfs4iot(message) => xfs4iot::events(message),
+        Message::Upload(document) => upload::events(document, context).into_iter().map(|row| row.event).collect(),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -54,6 +56,7 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
         // Its transactions have no state.
         Message::Triton(_) => Vec::new(),
         Message::Xfs4iot(message) => xfs4iot::good(message),
+        Message::Upload(document) => upload::good(document),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());

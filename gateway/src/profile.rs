@@ -15,7 +15,7 @@ use crate::protocol::journal::{Dialect, DialectError};
 use crate::protocol::{Protocol, iso8583, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 9] = [
+const BUILTIN: [(&str, &str); 10] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
     ("iso8583-1987", include_str!("../../devices/iso8583-1987/profile.toml")),
     ("iso8583-1993", include_str!("../../devices/iso8583-1993/profile.toml")),
@@ -25,6 +25,7 @@ const BUILTIN: [(&str, &str); 9] = [
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
     ("triton", include_str!("../../devices/triton/profile.toml")),
     ("xfs4iot", include_str!("../../devices/xfs4iot/profile.toml")),
+    ("atm-handler", include_str!("../../devices/atm-handler/profile.toml")),
 ];
 
 /// One cassette and what is in it.

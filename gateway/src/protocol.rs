@@ -11,7 +11,9 @@ pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod redact;
 pub mod triton;
+pub mod upload;
 pub mod xfs4iot;
 
 use std::borrow::Cow;
@@ -37,6 +39,8 @@ pub enum Protocol {
     Triton,
     /// XFS4IoT: a terminal's devices as JSON services.
     Xfs4iot,
+    /// Files of JSON tables.
+    Upload,
 }
 
 impl Protocol {
@@ -49,6 +53,7 @@ impl Protocol {
             Protocol::Jsonl => "jsonl",
             Protocol::Triton => "triton",
             Protocol::Xfs4iot => "xfs4iot",
+            Protocol::Upload => "upload",
         }
     }
 
@@ -61,6 +66,7 @@ impl Protocol {
             Protocol::Jsonl => "json-lines",
             Protocol::Triton => "triton",
             Protocol::Xfs4iot => "xfs4iot",
+            Protocol::Upload => "atm-handler",
         }
     }
 }
@@ -81,6 +87,8 @@ pub enum Message {
     Triton(triton::Message),
     /// XFS4IoT.
     Xfs4iot(Box<xfs4iot::Message>),
+    /// An uploaded file; it speaks for many terminals.
+    Upload(Box<upload::Document>),
 }
 
 impl Message {
@@ -93,6 +101,7 @@ impl Message {
             Message::Jsonl(_) => Protocol::Jsonl,
             Message::Triton(_) => Protocol::Triton,
             Message::Xfs4iot(_) => Protocol::Xfs4iot,
+            Message::Upload(_) => Protocol::Upload,
         }
     }
 
@@ -101,7 +110,7 @@ impl Message {
         match self {
             Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
             Message::Iso8583(message) => message.terminal(),
-            Message::Journal(_) => None,
+            Message::Journal(_) | Message::Upload(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
             Message::Triton(message) => message.terminal_id(),
@@ -123,6 +132,7 @@ impl Message {
         match self {
             Message::Journal(entry) => Cow::Borrowed(&entry.text),
             Message::Ndc(ndc::Message::Block(block)) => Cow::Owned(journal::uploaded(&block.text)),
+            // An upload's lines belong to many terminals: they are taken row by row.
             _ => Cow::Borrowed(&[]),
         }
     }

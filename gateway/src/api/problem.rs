@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem JSON, each with a stable `code`.
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -37,4 +37,10 @@ impl IntoResponse for Problem {
 /// The answer where there is no such route.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}", uri.path()))
+}
+
+/// The answer where the route is there, but not for this method.
+pub(super) async fn not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not for {}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -52,6 +52,10 @@ impl Exit {
         Exit::new(Code::Usage, sentence)
     }
 
+    pub(super) fn data(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Data, sentence)
+    }
+
     pub(super) fn no_input(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::NoInput, sentence)
     }

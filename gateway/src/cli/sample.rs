@@ -30,9 +30,9 @@ impl Sample {
             | "ndc_encryptor" => Ok(Protocol::Ndc),
             "iso8583" => Ok(Protocol::Iso8583),
             "ej_text" | "hyosung_wince_journal" => Ok(Protocol::Journal),
-            "triton" => Ok(Protocol::Triton),
-            "xfs4iot" => Ok(Protocol::Xfs4iot),
-            other => Err(format!("no decoder for sample protocol `{other}`")),
+            // Captures of our own name the protocol as settings do.
+            other => <Protocol as clap::ValueEnum>::from_str(other, false)
+                .map_err(|_| format!("no decoder for sample protocol `{other}`")),
         }
     }
 
@@ -54,6 +54,7 @@ impl Sample {
     pub(super) fn framing(&self) -> Result<Framing, String> {
         match self.framing.as_str() {
             "payload_only" | "none" => Ok(Framing::NONE),
+            "upload" => Ok(Framing::UPLOAD),
             "len2be" => Ok(Framing::LENGTH),
             "len4ascii" => Ok(Framing::ASCII_LENGTH),
             "len2bcd" => Ok(Framing::length(LengthForm::Bcd2)),

@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::broker::{self, Verdict};
 use super::health::{self, Status};
 use super::session::{Lost, Session};
+use super::states::States;
 use super::window::{Message, Window};
 use super::{payload, settled, topic};
 use crate::log::{LogError, Stored};
@@ -50,8 +51,8 @@ type Rows = Result<Vec<Arc<Stored>>, LogError>;
 /// The state of one connection; nothing of it outlives it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: AsyncClient,
-    window: Window,
+    pub(super) client: AsyncClient,
+    pub(super) window: Window,
     /// Read, not yet sent.
     rows: VecDeque<Arc<Stored>>,
     /// The last place read.
@@ -63,9 +64,10 @@ pub(super) struct Connection {
     later: Vec<u64>,
     later_at: Instant,
     later_backoff: Backoff,
+    pub(super) states: States,
     /// Events up to here were there before this connection.
     replayed_through: u64,
-    max_packet: usize,
+    pub(super) max_packet: usize,
     /// Whether the broker keeps retained messages.
     retains: bool,
     number: u32,
@@ -98,6 +100,7 @@ impl Connection {
             later: Vec::new(),
             later_at: now,
             later_backoff: Backoff::new(LATER.0, LATER.1),
+            states: States::default(),
             replayed_through: *session.head.borrow(),
             max_packet: usize::try_from(session.config.max_packet_bytes.min(max_packet)).unwrap_or(usize::MAX),
             retains: limits.and_then(|limits| limits.retain_available) != Some(0),
@@ -118,6 +121,11 @@ impl Connection {
     /// Whether we were not asked to stop yet.
     pub(super) fn is_forwarding(&self) -> bool {
         self.phase == Phase::Forwarding
+    }
+
+    /// Whether states are still sent: not behind the farewell.
+    pub(super) fn takes_states(&self) -> bool {
+        self.retains && matches!(self.phase, Phase::Forwarding | Phase::Draining { .. })
     }
 
     /// Whether we said farewell and are gone.
@@ -188,6 +196,12 @@ impl Session {
                 connection.later.push(seq);
             }
             (Message::Event(seq), Verdict::Never) => self.set_aside(connection, seq, &format!("{:?}", ack.reason)),
+            (Message::State, Verdict::Accepted) => connection.states.settled(),
+            (Message::State, Verdict::Later) => connection.states.put_off(now, LATER.0),
+            (Message::State, Verdict::Never) => {
+                tracing::warn!(reason = ?ack.reason, "the broker does not take a terminal's state");
+                connection.states.settled();
+            }
             (Message::Health, Verdict::Accepted) => {}
             (Message::Health, _) => {
                 tracing::warn!(topic = self.topics.health(), reason = ?ack.reason, "the broker does not take our health");
@@ -208,7 +222,18 @@ impl Session {
     }
 
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
+    ///
+    /// Events go before states, except before one that has waited long.
     pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+        if connection.states.is_overdue(now) {
+            self.publish_state(connection, now)?;
+        }
+        self.fill_events(connection, now)?;
+        self.publish_state(connection, now)?;
+        self.leave(connection)
+    }
+
+    fn fill_events(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
         loop {
             let last = match connection.phase {
                 Phase::Forwarding => u64::MAX,
@@ -238,7 +263,7 @@ impl Session {
                 }
             }
         }
-        self.leave(connection)
+        Ok(())
     }
 
     /// Rows that were read: those still wanted are queued. Numbers have no gaps, so rows that are missing were pruned.
@@ -345,6 +370,7 @@ impl Session {
             connection.cursor = last;
             connection.reading = None;
         }
+        connection.states.hurry();
         connection.phase = Phase::Draining { last };
     }
 
@@ -353,7 +379,11 @@ impl Session {
         let idle = connection.window.in_flight() == 0;
         match connection.phase {
             Phase::Draining { last }
-                if idle && connection.cursor >= last && connection.rows.is_empty() && connection.reading.is_none() =>
+                if idle
+                    && connection.cursor >= last
+                    && connection.rows.is_empty()
+                    && connection.reading.is_none()
+                    && !connection.states.is_pending() =>
             {
                 connection.phase = Phase::Farewell;
                 self.publish_health(connection, Status::Stopped)

@@ -20,6 +20,7 @@ use super::backoff::Backoff;
 use super::connection::{Connection, chance};
 use super::health::{self, Status};
 use super::payload::Envelope;
+use super::states::IsThere;
 use super::topic::{Topics, push_encoded};
 use super::window::OutOfStep;
 use super::{Config, Identity, broker, settled};
@@ -63,6 +64,7 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     pub(super) log: Log,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) is_there: IsThere,
     pub(super) topics: Topics,
     pub(super) envelope: Envelope,
     pub(super) head: watch::Receiver<u64>,
@@ -82,6 +84,7 @@ impl Session {
         identity: Identity,
         log: Log,
         metrics: Arc<Metrics>,
+        is_there: IsThere,
         stop: CancellationToken,
     ) -> Self {
         Session {
@@ -96,6 +99,7 @@ impl Session {
             identity,
             log,
             metrics,
+            is_there,
             stop,
         }
     }
@@ -135,8 +139,8 @@ impl Session {
         let will = health::payload(Status::Offline, number, &self.identity, self.log.id_prefix());
         let will = broker::will(self.topics.health(), will, self.config.content_type);
         let options = broker::options(&self.config, &client_id, password, will);
-        // One place more than messages can be in flight, for the disconnect.
-        let (client, eventloop) = AsyncClient::new(options, usize::from(self.config.window) + 2);
+        // Two places more than events can be in flight, for a state and the disconnect.
+        let (client, eventloop) = AsyncClient::new(options, usize::from(self.config.window) + 3);
         let words = stream::unfold(Box::new(eventloop), |mut eventloop| async move {
             let word = eventloop.poll().await;
             Some((word, eventloop))

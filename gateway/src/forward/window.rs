@@ -14,6 +14,8 @@ pub(super) enum Message {
     Health,
     /// The event at this place in the log.
     Event(u64),
+    /// A terminal's state; one at a time.
+    State,
 }
 
 /// A message on its way.
@@ -39,6 +41,8 @@ pub(super) struct Window {
     /// By packet id; the first place is never used.
     slots: Vec<Option<Sent>>,
     taken: usize,
+    /// Whether a state is among them: it takes no place of an event.
+    aside: bool,
     /// The id that the client will give to the next message.
     next_id: usize,
 }
@@ -52,6 +56,7 @@ impl Window {
             queued: VecDeque::with_capacity(usize::from(limit)),
             slots: vec![None; ids + 1],
             taken: 0,
+            aside: false,
             next_id: 1,
         }
     }
@@ -66,7 +71,16 @@ impl Window {
     /// Ids go round. A broker that acknowledges out of order may hold back the one whose turn it is; the client library
     /// would then stash the message and stand still, so none is handed to it.
     pub(super) fn has_room(&self, held: usize) -> bool {
-        self.in_flight() + held < self.limit && self.slots.get(self.next_id).is_some_and(Option::is_none)
+        self.in_flight() - usize::from(self.aside) + held < self.limit && self.next_is_free()
+    }
+
+    /// Whether a state may be handed to the client.
+    pub(super) fn has_room_aside(&self) -> bool {
+        !self.aside && self.in_flight() + 1 < self.slots.len() && self.next_is_free()
+    }
+
+    fn next_is_free(&self) -> bool {
+        self.slots.get(self.next_id).is_some_and(Option::is_none)
     }
 
     /// Messages that are not acknowledged.
@@ -77,6 +91,7 @@ impl Window {
     /// A message was handed to the client.
     pub(super) fn queue(&mut self, message: Message, at: Instant) {
         self.queued.push_back(Sent { message, at });
+        self.aside |= message == Message::State;
         self.next_id = if self.next_id + 1 < self.slots.len() { self.next_id + 1 } else { 1 };
     }
 
@@ -98,6 +113,7 @@ impl Window {
     pub(super) fn answered(&mut self, id: u16) -> Result<Sent, OutOfStep> {
         let sent = self.slots.get_mut(usize::from(id)).and_then(Option::take).ok_or(OutOfStep(id))?;
         self.taken -= 1;
+        self.aside &= sent.message != Message::State;
         Ok(sent)
     }
 
@@ -117,7 +133,7 @@ mod tests {
     fn event(sent: Sent) -> u64 {
         match sent.message {
             Message::Event(seq) => seq,
-            Message::Health => panic!("no health here"),
+            Message::Health | Message::State => panic!("events alone"),
         }
     }
 
@@ -162,6 +178,24 @@ mod tests {
         assert_eq!(window.answered(1).map(|sent| sent.message), Ok(Message::Health));
         assert_eq!(window.answered(1), Err(OutOfStep(1)), "a second time");
         assert_eq!(window.in_flight(), 1, "what failed changed nothing");
+    }
+
+    #[test]
+    fn a_state_goes_beside_the_events_and_takes_none_of_their_places() {
+        let mut window = Window::new(2, 4);
+        for seq in 1..=2 {
+            window.queue(Message::Event(seq), Instant::now());
+        }
+        assert!(!window.has_room(0) && window.has_room_aside());
+        window.queue(Message::State, Instant::now());
+        assert!(!window.has_room_aside(), "one at a time");
+        for id in 1..=3 {
+            window.written(id).expect("queued");
+        }
+        window.answered(1).expect("in flight");
+        assert!(window.has_room(0), "an event's place is free although the state is under way");
+        assert_eq!(window.answered(3).map(|sent| sent.message), Ok(Message::State));
+        assert!(window.has_room_aside() && window.has_room(0) && !window.has_room(1));
     }
 
     #[test]

@@ -70,9 +70,10 @@ pub struct ListenerConfig {
     /// TLS of its connections; in the clear where absent. A terminal's own `pin_sha256` counts besides.
     #[serde(default)]
     pub tls: Option<tls::Config>,
-    /// What becomes of a terminal that nobody configured.
+    /// What becomes of a terminal that nobody configured; `refuse` where absent, but `accept` for uploads, which bring
+    /// their terminals with them.
     #[serde(default)]
-    pub unknown: Unknown,
+    pub unknown: Option<Unknown>,
     /// The device profile it is decoded by, and of such a terminal where it is accepted; the protocol's usual one where
     /// absent.
     #[serde(default)]
@@ -155,7 +156,10 @@ impl Config {
         if !(50..=4_000_000).contains(&self.baud) {
             faults.push(("baud", format!("{} is no speed of a serial port", self.baud)));
         }
-        faults.extend(self.max_frame_bytes.and_then(frame_fault));
+        if self.protocol == Protocol::Upload {
+            faults.push(("protocol", "files speak for several terminals: they come by a [[listener]]".to_owned()));
+        }
+        faults.extend(self.max_frame_bytes.and_then(|bytes| frame_fault(self.protocol, bytes)));
         faults
     }
 
@@ -186,7 +190,7 @@ impl Config {
     }
 
     /// Longest frame or line, in bytes.
-    pub(super) fn frame_limit(&self) -> usize {
+    pub fn frame_limit(&self) -> usize {
         self.max_frame_bytes.unwrap_or_else(|| match self.protocol {
             Protocol::Xfs4iot => xfs4iot::MAX_MESSAGE,
             _ => max_frame_bytes(),
@@ -195,9 +199,17 @@ impl Config {
 }
 
 impl ListenerConfig {
+    /// What becomes of a terminal that nobody configured.
+    pub fn unknown(&self) -> Unknown {
+        self.unknown.unwrap_or(match self.protocol {
+            Protocol::Upload => Unknown::Accept,
+            _ => Unknown::Refuse,
+        })
+    }
+
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults: Vec<_> = frame_fault(self.max_frame_bytes).into_iter().collect();
+        let mut faults: Vec<_> = frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect();
         if self.max_connections == 0 {
             faults.push(("max_connections", "must not be 0".to_owned()));
         }
@@ -214,9 +226,13 @@ impl ListenerConfig {
     }
 }
 
-fn frame_fault(bytes: usize) -> Option<(&'static str, String)> {
-    let allowed = 64..=1024 * 1024;
-    (!allowed.contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and 1048576")))
+/// Most bytes of a frame, and of an uploaded file: it is held whole while it is read.
+const MAX_FRAME: usize = 1024 * 1024;
+const MAX_UPLOAD: usize = 4 * 1024 * 1024;
+
+fn frame_fault(protocol: Protocol, bytes: usize) -> Option<(&'static str, String)> {
+    let most = if protocol == Protocol::Upload { MAX_UPLOAD } else { MAX_FRAME };
+    (!(64..=most).contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and {most}")))
 }
 
 fn baud() -> u32 {

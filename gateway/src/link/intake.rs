@@ -1,6 +1,6 @@
 //! From decoded messages to the log: who speaks, what that means, and what is answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,21 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
 use super::tls::{Pin, Side, Tls};
+use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission};
+use crate::log::{LogError, NewEvent, NewLine, Receipt, RegisterKind, RegisterRow, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
+use crate::protocol::upload::Document;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
 
 /// Most unknown terminals remembered, so that each is reported once.
 const MAX_UNKNOWN: usize = 1024;
+/// How often it is noted down that an unknown terminal still speaks.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Most connections to a port of one terminal's own.
 const OWN_CONNECTIONS: usize = 64;
 /// Pause between two events about handshakes that failed.
@@ -48,13 +52,15 @@ pub(super) struct Intake {
     pub(super) max_frame_bytes: usize,
     /// Of a TCP link, where it is not in the clear.
     pub(super) tls: Option<Arc<Tls>>,
-    /// What the stream is decoded by.
+    /// What the stream is decoded by, and the name of that profile.
     profile: Arc<Profile>,
+    profile_name: String,
     speakers: Speakers,
     connections: Arc<Semaphore>,
     /// Sessions of each terminal that are open now.
     up: Mutex<HashMap<String, usize>>,
-    reported: Mutex<HashSet<String>>,
+    /// Unknown terminals, and when each was last noted down.
+    reported: Mutex<HashMap<String, Instant>>,
     /// When a handshake that failed was last an event.
     handshake_noted: Mutex<Option<Instant>>,
 }
@@ -89,6 +95,7 @@ impl Intake {
             listen_only: config.listen_only,
             max_frame_bytes: config.frame_limit(),
             tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, config.side()))),
+            profile_name: config.profile.clone().unwrap_or_default(),
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
@@ -107,8 +114,9 @@ impl Intake {
             listen_only: false,
             max_frame_bytes: config.max_frame_bytes,
             tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, Side::Server))),
+            profile_name: config.profile.clone().unwrap_or_else(|| config.protocol.usual_profile().to_owned()),
             profile,
-            speakers: Speakers::Any { unknown: config.unknown },
+            speakers: Speakers::Any { unknown: config.unknown() },
             connections: Arc::new(Semaphore::new(config.max_connections)),
             up: Mutex::default(),
             reported: Mutex::default(),
@@ -160,12 +168,17 @@ impl Intake {
             self.report_unknown(&terminal.name, "speaks with a certificate that is not its own", "refused");
             return Err(format!("terminal `{}` must show its own certificate", terminal.name));
         }
-        let shown: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+        // Left out or replaced, a strange character would make two terminals one.
+        let shown = name.trim_start_matches("unknown-");
+        if !is_name(shown) {
+            self.report_unknown("-", "gives no name that can be used", "refused");
+            return Err("no name of a terminal: 1 to 32 letters, digits, `-`, `_` or `.`".to_owned());
+        }
         let outcome = match unknown {
             Unknown::Refuse => "refused",
             Unknown::Accept => "accepted",
         };
-        self.report_unknown(&shown, "is not configured", outcome);
+        self.report_unknown(shown, "is not configured", outcome);
         match unknown {
             Unknown::Refuse => Err(format!("terminal `{shown}` is not configured here")),
             Unknown::Accept => Ok(Arc::new(Terminal {
@@ -179,16 +192,30 @@ impl Intake {
         }
     }
 
+    /// Notes down that an unknown terminal speaks: at most once a minute, with an event the first time.
     fn report_unknown(&self, name: &str, why: &str, outcome: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() >= MAX_UNKNOWN || !reported.insert(name.to_owned()) {
+        let before = reported.get(name).copied();
+        if before.is_some_and(|at| at.elapsed() < NOTED_EVERY) || (before.is_none() && reported.len() >= MAX_UNKNOWN) {
             return;
         }
-        let event = Event::new(Kind::GatewayUnknownTerminal)
-            .detail(format!("`{name}` speaks on {} and {why}: {outcome}", self.name))
-            .attribute("name", name)
-            .attribute("outcome", outcome);
-        self.note(GATEWAY, event);
+        reported.insert(name.to_owned(), Instant::now());
+        drop(reported);
+        let mut events = Vec::new();
+        if before.is_none() {
+            let event = Event::new(Kind::GatewayUnknownTerminal)
+                .detail(format!("`{name}` speaks on {} and {why}: {outcome}", self.name))
+                .attribute("name", name)
+                .attribute("outcome", outcome);
+            events.push(self.stamp(GATEWAY, event).into());
+        }
+        let now = clock::now().0.to_string();
+        let heard = serde_json::json!({
+            "first_seen": now, "last_seen": now, "times": 1, "protocol": self.protocol, "link": self.name,
+            "profile": self.profile_name, "outcome": outcome,
+        });
+        let row = RegisterRow { kind: RegisterKind::Heard, key: name.to_owned(), body: heard.as_object().cloned() };
+        self.pass_on(Submission { events, register: vec![row], ..Submission::default() });
     }
 
     /// One more, or one fewer, session of this terminal; the first and the last are events.
@@ -244,7 +271,10 @@ impl Intake {
     /// Appends an event of the link itself; nobody waits for it.
     pub(super) fn note(&self, terminal: &str, event: Event) {
         let event = self.stamp(terminal, event);
-        let submission = Submission { events: vec![event.into()], ..Submission::default() };
+        self.pass_on(Submission { events: vec![event.into()], ..Submission::default() });
+    }
+
+    fn pass_on(&self, submission: Submission) {
         if self.shared.log.enqueue(submission).is_err() {
             tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
         }
@@ -292,8 +322,34 @@ impl Intake {
             day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
             printed_at: line.printed_at.map(|time| time.to_string()),
             text: line.text,
+            event: None,
         });
         lines.collect()
+    }
+
+    /// Submits a whole uploaded file: all of it is committed, or nothing.
+    pub(super) fn take_upload(&self, document: &Document) -> Answer {
+        let accepts = match &self.speakers {
+            Speakers::One(_) => true,
+            Speakers::Any { unknown } => *unknown == Unknown::Accept,
+        };
+        let names = match upload::Names::new(document, &self.shared.inventory, accepts) {
+            Ok(names) => names,
+            Err(unknown) => {
+                self.report_unknown(&unknown, "is not configured", "refused");
+                return Answer::Refused(format!("terminal `{unknown}` is not configured here"));
+            }
+        };
+        let stamp = |terminal: &str, event: Event| self.stamp(terminal, event);
+        let submission = upload::submission(document, &self.profile, &names, stamp);
+        let now = jiff::Timestamp::now().as_second();
+        for name in names.configured() {
+            self.shared.metrics.terminal_last_seen.with_label_values(&[name]).set(now);
+        }
+        match self.shared.log.enqueue(submission) {
+            Ok(answer) => Answer::Pending(answer),
+            Err(_) => Answer::Stopped,
+        }
     }
 
     /// Submits the event that a frame nobody understands is.
@@ -310,7 +366,7 @@ impl Intake {
         if self.shared.inventory.named(&terminal.name).is_some() {
             self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
         }
-        match self.shared.log.enqueue(Submission { events, journal, plugin: None }) {
+        match self.shared.log.enqueue(Submission { events, journal, ..Submission::default() }) {
             Ok(answer) => Answer::Pending(answer),
             Err(_) => Answer::Stopped,
         }
@@ -325,6 +381,14 @@ impl Intake {
         event.protocol = Some(self.protocol.name().to_owned());
         event
     }
+}
+
+/// Whether a name that a terminal gives itself can be a level of a topic; a long number may be a card's.
+fn is_name(name: &str) -> bool {
+    let digits = name.chars().filter(char::is_ascii_digit).count();
+    (1..=32).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && digits < 12
 }
 
 fn idle(seconds: u64) -> Option<Duration> {

@@ -181,9 +181,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Hands one message on.
     fn hear(&mut self, message: &Message) -> Result<Answer, End> {
         self.intake.shared.metrics.link_messages.with_label_values(&self.intake.labels()).inc();
+        if let Message::Upload(document) = message {
+            return Ok(self.intake.take_upload(document));
+        }
         let speaker = match (message.speaker(), &self.terminal) {
             (Some(name), Some(known)) if known.name != name && known.luno.as_deref() != Some(name) => {
                 match self.intake.identify(name, self.peer) {
+                    Ok(terminal) if message.is_hello() => {
+                        // From now on somebody else speaks.
+                        self.intake.count(known, false, "another terminal speaks");
+                        self.intake.count(&terminal, true, "connected");
+                        self.terminal = Some(Arc::clone(&terminal));
+                        Some(terminal)
+                    }
                     Ok(terminal) => Some(terminal),
                     Err(reason) => return Ok(Answer::Unwelcome(reason)),
                 }

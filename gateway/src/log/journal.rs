@@ -37,6 +37,9 @@ pub struct NewLine {
     pub printed_at: Option<String>,
     /// The line.
     pub text: String,
+    /// The event of the submission that it is the text of: where that was stored before, so was the line. Without one, it
+    /// is kept where the submission repeats nothing.
+    pub event: Option<usize>,
 }
 
 /// A line as it is kept.
@@ -231,6 +234,7 @@ mod tests {
             day,
             printed_at: Some(format!("{day}T09:00:00")),
             text: text.to_owned(),
+            event: None,
         }
     }
 

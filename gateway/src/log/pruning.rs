@@ -73,6 +73,7 @@ mod tests {
             day: jiff::civil::date(2030, 1, 15),
             printed_at: None,
             text: "x".to_owned(),
+            event: None,
         }
     }
 

@@ -58,12 +58,15 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a submission; hands it back where the writer has stopped.
-    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Adds a submission.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has stopped.
+    pub(super) fn push(&self, job: Job) -> Result<(), LogError> {
         let lane = if job.submission.plugin.is_some() { Lane::Rules } else { Lane::Ingest };
         let mut waiting = self.lock();
         if waiting.closed {
-            return Err(job);
+            return Err(LogError::Stopped);
         }
         match lane {
             Lane::Ingest => waiting.ingest.push_back(job),

@@ -101,11 +101,12 @@ fn journal_lines_are_kept_with_their_events_or_not_at_all() {
         day: jiff::civil::date(2030, 1, 15),
         printed_at: None,
         text: text.to_owned(),
+        event: None,
     };
     let mut large = event("a");
     large.event.detail = "x".repeat(2000);
     for (events, text) in [(vec![event("a")], "with an event"), (vec![large], "refused"), (Vec::new(), "alone")] {
-        let _ = log.submit_blocking(Submission { events, journal: vec![line(text)], plugin: None });
+        let _ = log.submit_blocking(Submission { events, journal: vec![line(text)], ..Submission::default() });
     }
     let search = Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 10, after: None };
     let texts = |archive: Archive| -> Vec<String> {
@@ -116,11 +117,16 @@ fn journal_lines_are_kept_with_their_events_or_not_at_all() {
     // A block that is sent again is the same block.
     for _ in 0..2 {
         let events = vec![NewEvent { source_id: Some("block".to_owned()), ..event("a") }];
-        log.submit_blocking(Submission { events, journal: vec![line("a block")], plugin: None }).expect("commits");
+        log.submit_blocking(Submission { events, journal: vec![line("a block")], ..Submission::default() })
+            .expect("commits");
     }
+    // A file of which one row is new: its line is kept, the others were.
+    let rows = ["block", "row"].map(|id| NewEvent { source_id: Some(id.to_owned()), ..event("a") });
+    let journal = (0..2).map(|nth| NewLine { event: Some(nth), ..line(&format!("row {nth}")) }).collect();
+    log.submit_blocking(Submission { events: rows.into(), journal, ..Submission::default() }).expect("commits");
     log.close();
     drop(log);
-    assert_eq!(texts(Archive::open(dir.path()).expect("opens")), ["with an event", "alone", "a block"]);
+    assert_eq!(texts(Archive::open(dir.path()).expect("opens")), ["with an event", "alone", "a block", "row 1"]);
     assert!(Archive::open(&dir.path().join("nowhere")).is_err());
 }
 
@@ -135,6 +141,7 @@ fn a_running_log_prunes_its_journals() {
         day: jiff::civil::date(1970, 1, 1),
         printed_at: None,
         text: "old".to_owned(),
+        event: None,
     };
     log.submit_blocking(Submission { journal: vec![old], ..Submission::default() }).expect("commits");
     log.close();

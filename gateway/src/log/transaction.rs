@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::register::{self, RegisterRow};
 use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
 
@@ -26,6 +27,7 @@ pub(super) struct Written {
     pub(super) receipt: Receipt,
     pub(super) events: Vec<Arc<Stored>>,
     pub(super) duplicates: u64,
+    pub(super) register: Vec<RegisterRow>,
     pub(super) journal_lines: u64,
 }
 
@@ -82,14 +84,21 @@ impl Ledger {
         submission: Submission,
         touched: &mut Vec<(String, u64)>,
     ) -> Result<Written, Fault> {
-        let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0, journal_lines: 0 };
-        let mut folded = Vec::new();
-        for NewEvent { event, source_id, reading } in submission.events {
+        let mut written = Written {
+            receipt: Receipt::default(),
+            events: Vec::new(),
+            duplicates: 0,
+            register: Vec::new(),
+            journal_lines: 0,
+        };
+        let (mut folded, mut repeated) = (Vec::new(), Vec::new());
+        for (place, NewEvent { event, source_id, reading }) in submission.events.into_iter().enumerate() {
             if let Some(id) = source_id
                 && let Some(seq) = self.claim(connection, &event.terminal, &id)?
             {
                 written.receipt.seqs.push(seq);
                 written.duplicates += 1;
+                repeated.push(place);
                 continue;
             }
             written.receipt.seqs.push(self.head + 1);
@@ -99,14 +108,16 @@ impl Ledger {
             }
         }
         // What was sent again was kept the first time.
-        if written.duplicates == 0 {
-            for line in &submission.journal {
-                journal::write(connection, line)?;
-                written.journal_lines += 1;
-            }
+        let repeats = |event: usize| repeated.binary_search(&event).is_ok();
+        for line in submission.journal.iter().filter(|line| !line.event.map_or(!repeated.is_empty(), repeats)) {
+            journal::write(connection, line)?;
+            written.journal_lines += 1;
         }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;
+        }
+        if !submission.register.is_empty() {
+            written.register = register::write(connection, submission.register)?;
         }
         Ok(written)
     }
@@ -151,8 +162,12 @@ impl Ledger {
         Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
     }
 
-    /// Stores the terminals' projections that changed in this transaction.
-    pub(super) fn write_terminals(&mut self, connection: &Connection, events: &[Arc<Stored>]) -> rusqlite::Result<()> {
+    /// Stores the terminals' projections that changed in this transaction, and gives the states among them.
+    pub(super) fn write_terminals(
+        &mut self,
+        connection: &Connection,
+        events: &[Arc<Stored>],
+    ) -> rusqlite::Result<Vec<(String, String)>> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO terminal (name, terminal_seq, state) VALUES (?1, ?2, '')
              ON CONFLICT (name) DO UPDATE SET terminal_seq = excluded.terminal_seq",
@@ -163,13 +178,12 @@ impl Ledger {
             insert.execute(params![terminal, number(terminal_seq)])?;
         }
         let mut update = connection.prepare_cached("UPDATE terminal SET state = ?2 WHERE name = ?1")?;
-        let mut outcome = Ok(());
-        self.fold.changed(&mut |terminal, state| {
-            if outcome.is_ok() {
-                outcome = update.execute(params![terminal, state]).map(|_| ());
-            }
-        });
-        outcome
+        let mut changed = Vec::new();
+        self.fold.changed(&mut |terminal, state| changed.push((terminal.to_owned(), state)));
+        for (terminal, state) in &changed {
+            update.execute(params![terminal, state])?;
+        }
+        Ok(changed)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::board::Board;
 use super::open::{is_damage, suspect};
 use super::pruning::Pruning;
 use super::queue::{Cycle, Queue};
@@ -25,6 +26,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
+    pub(super) board: Arc<Board>,
     pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
@@ -68,13 +70,15 @@ impl Writer {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
+        let mut register = Vec::new();
         let mut journal_lines = 0;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates, journal_lines: lines }) => {
+                Ok(Written { receipt, events: written, duplicates, register: rows, journal_lines: lines }) => {
                     journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
+                    register.extend(rows);
                     answers.push((job.answer, Ok(receipt)));
                 }
                 Err(Fault::Sqlite(error)) if ends_transaction(&error) => return Err(error),
@@ -90,8 +94,11 @@ impl Writer {
         if let Some(progress) = &cycle.progress {
             write_progress(&self.connection, progress)?;
         }
-        self.ledger.write_terminals(&self.connection, &events)?;
+        let states = self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        let seen =
+            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
+        self.board.apply(seen, states, register, self.ledger.head);
         self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         for (answer, outcome) in answers {

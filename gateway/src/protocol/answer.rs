@@ -23,6 +23,12 @@ impl Protocol {
                 Outcome::Committed(seq) => format!("{{\"seq\":{seq}}}\n").into_bytes(),
                 Outcome::Refused(reason) => format!("{}\n", serde_json::json!({ "error": reason })).into_bytes(),
             }),
+            // Senders of files wait for nothing; a line tells whoever looks.
+            (Protocol::Upload, _) => Some(match outcome {
+                Outcome::Heard => return None,
+                Outcome::Committed(_) => b"accepted\n".to_vec(),
+                Outcome::Refused(reason) => format!("refused: {reason}\n").into_bytes(),
+            }),
             (Protocol::Ndc, Ok(Message::Ndc(ndc::Message::Block(block)))) => match outcome {
                 Outcome::Committed(_) => framing.wrap(&block.acknowledgement()?),
                 // The terminal sends it again.

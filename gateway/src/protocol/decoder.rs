@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::framing::{Framer, Framing};
 use super::journal::{DialectError, Journal};
-use super::{Fault, Message, Outcome, Protocol, iso8583, jsonl, ndc, triton, xfs4iot};
+use super::{Fault, Message, Outcome, Protocol, iso8583, jsonl, ndc, triton, upload, xfs4iot};
 use crate::profile::Profile;
 
 /// Decodes the frames of one stream. What a protocol must remember between frames is in here.
@@ -22,6 +22,8 @@ pub enum Decoder {
     Triton(triton::Dialogue),
     /// XFS4IoT: every frame is a message.
     Xfs4iot,
+    /// Uploads: every frame is a file, and a message.
+    Upload,
 }
 
 impl Decoder {
@@ -37,6 +39,7 @@ impl Decoder {
             Protocol::Jsonl => Ok(Decoder::Jsonl),
             Protocol::Triton => Ok(Decoder::Triton(triton::Dialogue::default())),
             Protocol::Xfs4iot => Ok(Decoder::Xfs4iot),
+            Protocol::Upload => Ok(Decoder::Upload),
         }
     }
 
@@ -49,6 +52,7 @@ impl Decoder {
             Decoder::Jsonl => emit(jsonl::decode(frame).map(Message::Jsonl)),
             Decoder::Triton(dialogue) => dialogue.frame(frame, &mut |message| emit(message.map(Message::Triton))),
             Decoder::Xfs4iot => emit(xfs4iot::decode(frame).map(Box::new).map(Message::Xfs4iot)),
+            Decoder::Upload => emit(upload::decode(frame).map(|document| Message::Upload(Box::new(document)))),
         }
     }
 
@@ -64,7 +68,12 @@ impl Decoder {
     pub fn finish(&mut self, emit: &mut impl FnMut(Result<Message, Fault>)) {
         match self {
             // They remember nothing.
-            Decoder::Ndc(_) | Decoder::Iso8583(_) | Decoder::Jsonl | Decoder::Triton(_) | Decoder::Xfs4iot => {}
+            Decoder::Ndc(_)
+            | Decoder::Iso8583(_)
+            | Decoder::Jsonl
+            | Decoder::Triton(_)
+            | Decoder::Xfs4iot
+            | Decoder::Upload => {}
             Decoder::Journal(journal) => journal.finish(&mut |entry| emit(entry.map(Message::Journal))),
         }
     }

@@ -6,6 +6,7 @@
 mod length;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
@@ -17,6 +18,8 @@ pub use length::LengthForm;
 const MAX_LENGTH_FRAME: usize = 0xffff;
 /// End of text.
 const ETX: u8 = 0x03;
+/// Largest uploaded file where nothing else is said.
+const MAX_UPLOAD: usize = 1024 * 1024;
 /// Largest line where nothing else is said.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -46,6 +49,12 @@ pub enum Framing {
     Line {
         /// Longest line accepted.
         #[serde(default = "max_line")]
+        max: usize,
+    },
+    /// Files: `name<>size`, then as many bytes; the frame is all of it. White space between files is passed over.
+    Upload {
+        /// Largest file accepted, without its header.
+        #[serde(default = "max_upload")]
         max: usize,
     },
     /// Records that end with this byte; empty ones are no frames.
@@ -82,6 +91,10 @@ fn max_triton_frame() -> usize {
     MAX_TRITON_FRAME
 }
 
+fn max_upload() -> usize {
+    MAX_UPLOAD
+}
+
 impl Framing {
     /// A two-byte length that does not count itself.
     pub const LENGTH: Framing = Framing::length(LengthForm::Binary2);
@@ -91,6 +104,8 @@ impl Framing {
     pub const LINE: Framing = Framing::Line { max: MAX_LINE };
     /// Triton's characters and frames.
     pub const TRITON: Framing = Framing::Triton { max: MAX_TRITON_FRAME };
+    /// Uploaded files.
+    pub const UPLOAD: Framing = Framing::Upload { max: MAX_UPLOAD };
     /// No framing.
     pub const NONE: Framing = Framing::None { max: MAX_LENGTH_FRAME };
 
@@ -106,6 +121,7 @@ impl Framing {
             | Framing::Line { max }
             | Framing::Delimiter { max, .. }
             | Framing::Triton { max }
+            | Framing::Upload { max }
             | Framing::None { max } => max,
         }
     }
@@ -119,6 +135,8 @@ impl Framing {
                 Some([&form.announce(counted)?, frame, end].concat())
             }
             Framing::Line { .. } => Some([frame, b"\n"].concat()),
+            // A file's frame is its header, too.
+            Framing::Upload { .. } => Some(frame.to_owned()),
             Framing::Delimiter { byte, .. } => Some([frame, &[byte]].concat()),
             // A Triton frame is made with its parity and check where it is made.
             Framing::Triton { .. } | Framing::None { .. } => Some(frame.to_owned()),
@@ -133,6 +151,7 @@ impl Framing {
             | Framing::Line { max }
             | Framing::Delimiter { max, .. }
             | Framing::Triton { max }
+            | Framing::Upload { max }
             | Framing::None { max } => *max = limit,
         }
         self
@@ -174,6 +193,7 @@ impl Framer {
             Framing::Line { max } => self.push_ended(bytes, b"\r\n", max, emit),
             Framing::Delimiter { byte, max } => self.push_ended(bytes, &[byte], max, emit),
             Framing::Triton { max } => self.push_triton(bytes, max, emit),
+            Framing::Upload { max } => self.push_upload(bytes, max, emit),
             Framing::None { max } => self.push_all(bytes, max, emit),
         }
     }
@@ -185,6 +205,7 @@ impl Framer {
                 Framing::Length { .. } => {
                     emit(Err(Fault::new("the stream ended in the middle of a frame", &self.buffer)));
                 }
+                Framing::Upload { .. } => emit(Err(upload::short_file(&self.buffer))),
                 Framing::Line { .. } | Framing::Delimiter { .. } | Framing::Triton { .. } | Framing::None { .. } => {
                     emit(Ok(&self.buffer));
                 }

@@ -15,6 +15,8 @@ mod plugins;
 mod proxy;
 mod serial;
 mod subscriber;
+mod terminals;
 mod tls;
 mod triton;
+mod upload;
 mod xfs4iot;

@@ -114,13 +114,8 @@ fn a_whole_status_complains_and_clears() {
     let good: Vec<String> = good.iter().map(ToString::to_string).collect();
     assert_eq!(
         good,
-        [
-            "device.recovered:info",
-            "security.door_closed:info:safe",
-            "security.tamper:critical",
-            "device.removed:info"
-        ]
-        .map(|text| text.replace("tamper:critical", "tamper:info"))
+        ["device.recovered:info", "security.door_closed:info:safe", "security.tamper:critical", "device.removed:info"]
+            .map(|text| text.replace("tamper:critical", "tamper:info"))
     );
 }
 

@@ -47,12 +47,22 @@ fn cutting_the_stream_differently_changes_nothing() {
         Framing::Triton { max: 7 },
         Framing::NONE,
         Framing::None { max: 50 },
+        Framing::Upload { max: 20 },
+        Framing::UPLOAD,
     ];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for round in 0..3_000 {
         let alphabet = [0_u8, 0, 0, 1, 2, 3, 9, b'\r', b'\n', b'a', b'b', b'0', b'0', b'2', 0xff];
-        let stream: Vec<u8> = (0..random.below(120)).map(|_| alphabet[random.below(alphabet.len())]).collect();
         let framing = framings[round % framings.len()];
+        let words: &[&[u8]] = match framing {
+            Framing::Upload { .. } => &[b"<>", b"<", b">", b"1", b"30", b"a", b"\n", b"n<>4", b"{}", b"x<>2{}"],
+            _ => &[],
+        };
+        let mut next = || match words.len() {
+            0 => vec![alphabet[random.below(alphabet.len())]],
+            count => words[random.below(count)].to_vec(),
+        };
+        let stream: Vec<u8> = (0..60).flat_map(|_| next()).collect();
         let whole = run(framing, [&stream[..]]);
         let mut pieces = Vec::new();
         let mut rest = &stream[..];
@@ -140,4 +150,25 @@ fn settings_read_from_toml() {
         Framing::Length { form: LengthForm::Binary2, inclusive: true, etx: false, max: MAX_LENGTH_FRAME }
     );
     assert!(toml::from_str::<Framing>("kind = \"line\"\nmaximum = 3").is_err());
+}
+
+#[test]
+fn an_upload_is_a_header_and_as_many_bytes_as_it_says() {
+    let upload = Framing::Upload { max: 9 };
+    let file = |text: &str| Ok(text.as_bytes().to_vec());
+    assert_eq!(frames(upload, b"a.json<>2{}"), [file("a.json<>2{}")]);
+    assert_eq!(frames(upload, b"a<>2{}\n b<>4{  }c<>0 d<>2[]"), ["a<>2{}", "b<>4{  }", "c<>0", "d<>2[]"].map(file));
+    let reason = |bytes: &[u8]| {
+        let (out, broken) = run(upload, [bytes]);
+        match &out[..] {
+            [Err(fault)] => (fault.reason.clone(), broken),
+            _ => panic!("{out:?}"),
+        }
+    };
+    assert_eq!(reason(b"a<>5{}"), ("the file is short: 2 of 5 bytes came".to_owned(), false));
+    assert_eq!(reason(b"a<>5"), ("the file is short: 0 of 5 bytes came".to_owned(), false));
+    assert_eq!(reason(b"a<"), ("the stream ended in the middle of an upload's header".to_owned(), false));
+    for wrong in [&b"a<>10{}"[..], b"a<>x{}", b"a<>-1{}", b"a<>99999999999", &[b'a'; 300]] {
+        assert!(reason(wrong).1, "{:?}", String::from_utf8_lossy(wrong));
+    }
 }
