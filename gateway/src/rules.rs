@@ -20,6 +20,7 @@ mod load;
 mod state;
 mod subscription;
 mod ticker;
+mod trial;
 mod worker;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 pub use engine::EngineError;
 pub use keeper::Rules;
 pub use load::LoadError;
+pub use trial::{Answers, Trial, TrialError};
 
 /// Says whether the profile of a terminal says something of it: (terminal, flag), such as `reports_requests`.
 pub type TerminalFlags = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
