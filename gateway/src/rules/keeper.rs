@@ -12,7 +12,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::engine::{Engine, EngineError};
 use super::folder::{Change, Folder, SETTLE};
 use super::load;
-use super::worker::{Context, Worker, gateway_event};
+use super::worker::{Context, Worker, gateway_event, lag};
 use super::{Config, TerminalFlags, bundled};
 use crate::event::{Event, Kind};
 use crate::log::{Log, Submission};
@@ -46,6 +46,7 @@ impl Rules {
         let begin = *log.head().borrow();
         let folder = config.dir.clone().map(Folder::new);
         let context = Context { config: Arc::new(config), engine, log, terminals, metrics };
+        show_lag(&context, folder.as_ref(), begin);
         let keeper = Keeper { context, folder, workers: BTreeMap::new(), touched: messages.clone(), watcher: None };
         let thread =
             thread::Builder::new().name("rule-keeper".to_owned()).spawn(move || keeper.run(&receiver, begin))?;
@@ -229,6 +230,16 @@ impl Keeper {
         let submission = Submission { events: vec![event.into()], plugin: None };
         if let Err(error) = self.context.log.submit_blocking(submission) {
             tracing::warn!(%error, "An event about a rule was not stored.");
+        }
+    }
+}
+
+/// Shows how far behind each plugin is that was here before: loading it takes a moment, in which it is no less behind.
+fn show_lag(context: &Context, folder: Option<&Folder>, head: u64) {
+    let ids = context.config.bundled.iter().cloned().chain(folder.into_iter().flat_map(Folder::ids));
+    for id in ids {
+        if let Ok(Some(cursor)) = context.log.plugin_cursor(&id) {
+            context.metrics.rule_lag.with_label_values(&[id.as_str()]).set(lag(head, cursor));
         }
     }
 }

@@ -138,6 +138,40 @@ fn plugins_come_and_go_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_rule_that_fails_again_and_again_is_put_aside_and_misses_nothing() {
+    let (dir, folder) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
+    let log = open(dir.path());
+    std::fs::write(folder.path().join("fixture.wasm"), FIXTURE).expect("writes");
+    let config = Config { dir: Some(folder.path().to_owned()), bundled: Vec::new(), ..Config::default() };
+    let rules = run(&log, config.clone());
+    wait(&log, Kind::GatewayPluginLoaded, 1);
+    for text in ["count", "loop", "loop", "loop", "loop", "count"] {
+        submit(&log, wish(text));
+    }
+    // Three skipped events, and that it is put aside; then the fourth, and that it is put aside for longer.
+    let faults = wait(&log, Kind::GatewayPluginFault, 6);
+    let pauses: Vec<_> = faults.iter().filter_map(|fault| fault.attributes.get("paused_s")?.as_u64()).collect();
+    assert_eq!(pauses, [1, 2], "{faults:?}");
+    assert_eq!(wait(&log, Kind::AlertRaised, 1).len(), 1, "the last event waits");
+    // Another build of the plugin is not made to wait, and gets what waited.
+    let component =
+        wit_component::ComponentEncoder::default().module(FIXTURE).expect("a module").encode().expect("encodes");
+    std::fs::write(folder.path().join(".new"), component).expect("writes");
+    std::fs::rename(folder.path().join(".new"), folder.path().join("fixture.wasm")).expect("renames");
+    assert_eq!(wait(&log, Kind::AlertRaised, 2)[1].attributes["title"], "2");
+    rules.stop();
+
+    // A start shows from the first moment how much waits.
+    submit(&log, wish("count"));
+    let behind = *log.head().borrow();
+    let metrics = metrics();
+    let rules = start(config, log.clone(), Arc::new(|_, _| false), Arc::clone(&metrics)).expect("starts");
+    assert!(metrics.rule_lag.with_label_values(&["fixture"]).get() >= 1, "{behind}");
+    rules.stop();
+    log.close();
+}
+
+#[test]
 fn a_file_stands_for_a_bundled_rule_of_its_name() {
     let (dir, folder) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
     let log = open(dir.path());

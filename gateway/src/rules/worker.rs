@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::{mpsc, watch};
 
 use super::effects::{self, Frame};
@@ -13,6 +14,7 @@ use super::host::Host;
 use super::instance::{Fault, Instance, Outcome};
 use super::load::Plugin;
 use super::state::State;
+use super::strikes::Strikes;
 use super::{Config, TerminalFlags};
 use crate::event::{Event, Kind};
 use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
@@ -85,6 +87,8 @@ impl Worker {
             control: receiver,
             id: Arc::clone(&id),
             cursor,
+            strikes: Strikes::default(),
+            measures: Measures::new(&context.metrics, &id),
         };
         let thread = thread::Builder::new().name(format!("rule-{id}")).spawn(move || follower.run(&runtime))?;
         Ok(Worker { control, thread })
@@ -112,6 +116,29 @@ struct Follower {
     control: mpsc::UnboundedReceiver<Control>,
     id: Arc<str>,
     cursor: u64,
+    strikes: Strikes,
+    measures: Measures,
+}
+
+/// The plugin's own metrics, looked up once.
+struct Measures {
+    batch_seconds: Histogram,
+    events: IntCounter,
+    faults: IntCounter,
+    lag: IntGauge,
+    paused: IntGauge,
+}
+
+impl Measures {
+    fn new(metrics: &Metrics, id: &str) -> Measures {
+        Measures {
+            batch_seconds: metrics.rule_batch_seconds.with_label_values(&[id]),
+            events: metrics.rule_events.with_label_values(&[id]),
+            faults: metrics.rule_faults.with_label_values(&[id]),
+            lag: metrics.rule_lag.with_label_values(&[id]),
+            paused: metrics.rule_paused.with_label_values(&[id]),
+        }
+    }
 }
 
 /// What a pause ended with.
@@ -125,28 +152,40 @@ impl Follower {
     fn run(mut self, runtime: &tokio::runtime::Runtime) {
         loop {
             match self.control.try_recv() {
-                Ok(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Ok(told) => self.obey(told),
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
             let head = *self.head.borrow_and_update();
-            let lag = i64::try_from(head.saturating_sub(self.cursor)).unwrap_or(i64::MAX);
-            self.context.metrics.rule_lag.with_label_values(&[&*self.id]).set(lag);
-            let pause = match self.step() {
-                Ok(true) => continue,
-                Ok(false) => None,
-                Err(LogError::Stopped) => return,
-                Err(error) => {
-                    tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
-                    Some(RETRY)
-                }
+            self.measures.lag.set(lag(head, self.cursor));
+            let put_aside = self.strikes.pause(Instant::now());
+            self.measures.paused.set(i64::from(put_aside.is_some()));
+            let pause = match put_aside {
+                // Meanwhile the lag is shown as it grows.
+                Some(left) => Some(left.min(RETRY)),
+                None => match self.step() {
+                    Ok(true) => continue,
+                    Ok(false) => None,
+                    Err(LogError::Stopped) => return,
+                    Err(error) => {
+                        tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
+                        Some(RETRY)
+                    }
+                },
             };
             match runtime.block_on(self.wait(pause)) {
                 Wake::Look => {}
-                Wake::Told(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Wake::Told(told) => self.obey(told),
                 Wake::End => return,
             }
         }
+    }
+
+    fn obey(&mut self, told: Control) {
+        let Control::Replace(plugin) = told;
+        self.instance.replace(plugin);
+        // Another build is another plugin: what the one before did is not held against it.
+        self.strikes = Strikes::default();
     }
 
     async fn wait(&mut self, pause: Option<Duration>) -> Wake {
@@ -172,58 +211,86 @@ impl Follower {
         let filter = &self.instance.plugin().filter;
         let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
         for chunk in wanted.chunks(BATCH) {
-            let end = chunk.last().map_or(last, |stored| stored.seq);
-            self.answer(chunk, end)?;
+            self.answer(chunk)?;
+            if self.strikes.pause(Instant::now()).is_some() {
+                return Ok(true);
+            }
         }
         if self.cursor < last {
-            self.submit(Vec::new(), last)?;
+            self.move_to(last, Vec::new())?;
         }
         Ok(true)
     }
 
-    fn answer(&mut self, chunk: &[Arc<Stored>], end: u64) -> Result<(), LogError> {
+    fn answer(&mut self, chunk: &[Arc<Stored>]) -> Result<(), LogError> {
         let began = Instant::now();
         let outcome = {
             let frame = Frame {
                 plugin: &self.id,
                 id_prefix: self.context.log.id_prefix(),
-                now: Timestamp::now(),
+                now: None,
                 stale_after: Duration::from_secs(self.context.config.stale_after_s),
             };
-            self.instance.digest(chunk, &frame)
+            self.instance.digest(chunk, &frame, self.strikes.left())
         };
-        let metrics = &self.context.metrics;
-        metrics.rule_batch_seconds.with_label_values(&[&*self.id]).observe(began.elapsed().as_secs_f64());
-        metrics.rule_events.with_label_values(&[&*self.id]).inc_by(u64::try_from(chunk.len()).unwrap_or(0));
-        metrics.rule_faults.with_label_values(&[&*self.id]).inc_by(u64::try_from(outcome.faults.len()).unwrap_or(0));
-        let Outcome { events, faults } = outcome;
+        let Outcome { mut events, faults, handed } = outcome;
+        let chunk = chunk.get(..handed).unwrap_or(chunk);
+        self.measures.batch_seconds.observe(began.elapsed().as_secs_f64());
+        self.measures.events.inc_by(u64::try_from(handed).unwrap_or(0));
         let effects: Vec<_> = events.iter().map(effects::name).collect();
-        let mut events = events;
         events.extend(self.fault_events(chunk, &faults));
-        match self.submit(events, end) {
+        match self.submit(events, chunk) {
             Ok(()) => {
                 let effect =
                     |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
                 effects.iter().for_each(effect);
+                self.judge(chunk, faults.len());
                 Ok(())
             }
-            Err(LogError::Refused(reason)) => self.answer_apart(chunk, end, &reason),
+            Err(LogError::Refused(reason)) => self.answer_apart(chunk, &reason),
             Err(error) => Err(error),
         }
     }
 
     /// The log refused what a batch led to: finds out which event it was, and skips that one.
-    fn answer_apart(&mut self, chunk: &[Arc<Stored>], end: u64, reason: &str) -> Result<(), LogError> {
+    fn answer_apart(&mut self, chunk: &[Arc<Stored>], reason: &str) -> Result<(), LogError> {
         if let [_] = chunk {
-            self.context.metrics.rule_faults.with_label_values(&[&*self.id]).inc();
             let reason = format!("the log refused what it answered: {reason}");
-            return self.submit(self.fault_events(chunk, &[Fault { place: 0, reason }]), end);
+            self.submit(self.fault_events(chunk, &[Fault { place: 0, reason }]), chunk)?;
+            self.judge(chunk, 1);
+            return Ok(());
         }
-        chunk.iter().try_for_each(|stored| self.answer(std::slice::from_ref(stored), stored.seq))
+        chunk.iter().try_for_each(|stored| match self.strikes.pause(Instant::now()) {
+            Some(_) => Ok(()),
+            None => self.answer(std::slice::from_ref(stored)),
+        })
     }
 
-    /// Commits effects, what the plugin stored, and its position.
-    fn submit(&mut self, events: Vec<Event>, cursor: u64) -> Result<(), LogError> {
+    /// Counts what went wrong with a batch that is dealt with; where that was once too often, the plugin is put aside.
+    fn judge(&mut self, chunk: &[Arc<Stored>], faults: usize) {
+        if faults == 0 {
+            return self.strikes.well(chunk.len());
+        }
+        self.measures.faults.inc_by(u64::try_from(faults).unwrap_or(0));
+        let Some(pause) = self.strikes.fault(faults, Instant::now()) else { return };
+        let seconds = pause.as_secs();
+        tracing::warn!(plugin = %self.id, seconds, "The rule failed again and again and is put aside; its events wait.");
+        let detail = format!("{} failed again and again and is put aside for {seconds} s; its events wait", self.id);
+        let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail).attribute("paused_s", seconds);
+        let event = Event { rule: Some(self.id.to_string()), ..event };
+        // Nobody waits for it, and where the log has stopped the next submission says so.
+        let _ = self.context.log.enqueue(Submission { events: vec![event.into()], plugin: None });
+    }
+
+    /// Commits effects, what the plugin stored, and its position behind these events.
+    fn submit(&mut self, events: Vec<Event>, chunk: &[Arc<Stored>]) -> Result<(), LogError> {
+        match chunk.last() {
+            Some(last) => self.move_to(last.seq, events),
+            None => Ok(()),
+        }
+    }
+
+    fn move_to(&mut self, cursor: u64, events: Vec<Event>) -> Result<(), LogError> {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
         let events = events.into_iter().map(Into::into).collect();
@@ -274,6 +341,11 @@ impl Follower {
         }
         events
     }
+}
+
+/// Events between the log's end and a plugin's position, as the metric shows them.
+pub(super) fn lag(head: u64, cursor: u64) -> i64 {
+    i64::try_from(head.saturating_sub(cursor)).unwrap_or(i64::MAX)
 }
 
 /// An event of the gateway about a plugin.
