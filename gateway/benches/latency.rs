@@ -9,6 +9,7 @@
 mod rig;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rig::broker::Broker;
@@ -33,9 +34,8 @@ fn origin(message: &Publish) -> Option<(usize, usize)> {
 }
 
 /// Milliseconds that each event took in one round.
-async fn round(sources: &mut [Source], begin: usize, count: usize, subscriber: &Subscriber) -> Vec<f64> {
-    let each = count / TERMINALS;
-    let lines = begin..begin + each;
+async fn round(sources: &mut [Source], lines: Range<usize>, subscriber: &Subscriber) -> Vec<f64> {
+    let (begin, each) = (lines.start, lines.len());
     let expected = TERMINALS * (each + ANSWERING * hits(lines.clone()));
     let start = Instant::now() + Duration::from_millis(50);
     let step = Duration::from_secs(1) / EVENTS_A_SECOND;
@@ -64,8 +64,9 @@ async fn run(rounds: usize, seconds: usize) {
         sources.push(Source::connect(*link).await);
     }
     subscriber.settle().await;
-    round(&mut sources, 0, 1000, &subscriber).await;
-    let mut begin = 1000;
+    // The first lines warm everything up.
+    let each = seconds * 1000 / TERMINALS;
+    round(&mut sources, 0..each, &subscriber).await;
     row(&["round", "sync p50, ms", "sync p99", "event p50, ms", "event p99"]);
     let (mut syncs, mut events) = (Vec::new(), Vec::new());
     let show = |name: &str, syncs: &mut [f64], events: &mut [f64]| {
@@ -76,8 +77,7 @@ async fn run(rounds: usize, seconds: usize) {
     };
     for number in 1..=rounds {
         let mut synced = rig::disk::syncs(dir.path(), SYNCS);
-        let mut took = round(&mut sources, begin, seconds * 1000, &subscriber).await;
-        begin += seconds * 1000;
+        let mut took = round(&mut sources, number * each..(number + 1) * each, &subscriber).await;
         show(&number.to_string(), &mut synced, &mut took);
         syncs.append(&mut synced);
         events.append(&mut took);
