@@ -1,7 +1,7 @@
 //! The main promise: sockets → log, synced → three rules that answer one event in a hundred → MQTT QoS 1 → subscriber,
 //! against publishing the very same messages straight to the same broker. All processes of both share two cores.
 //!
-//! `cargo bench -p vestibule --bench path` (`-- --events 100000 --rounds 3` for other figures than these)
+//! `cargo bench -p vestibule --bench path` (`-- --events 100000 --rounds 5` for other figures than these)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and what cannot be is a failure")]
 
@@ -71,6 +71,6 @@ async fn run(events: usize, rounds: usize) {
 
 fn main() {
     rig::pin();
-    let (events, rounds) = (rig::option("events", 100_000), rig::option("rounds", 3));
+    let (events, rounds) = (rig::option("events", 100_000), rig::option("rounds", 5));
     rig::runtime().block_on(run(events, rounds));
 }

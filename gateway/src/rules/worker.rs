@@ -21,8 +21,10 @@ use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
 use crate::metrics::Metrics;
 
 /// Most events read at once, and most handed to the plugin at once.
-const READ: usize = 256;
+const READ: usize = 1024;
 const BATCH: usize = 64;
+/// Effects that are enough for a commit of their own.
+const EFFECTS: usize = 256;
 /// Faults of one batch that are reported each by itself; the rest are counted in one more event.
 const FAULTS: usize = 4;
 /// Pause after the log could not be read.
@@ -210,66 +212,77 @@ impl Follower {
         let Some(last) = read.last().map(|stored| stored.seq) else { return Ok(false) };
         let filter = &self.instance.plugin().filter;
         let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
-        for chunk in wanted.chunks(BATCH) {
-            self.answer(chunk)?;
-            if self.strikes.pause(Instant::now()).is_some() {
-                return Ok(true);
-            }
-        }
-        if self.cursor < last {
-            self.move_to(last, Vec::new())?;
+        self.answer(&wanted)?;
+        if self.cursor < last && self.strikes.pause(Instant::now()).is_none() {
+            self.submit(last, Vec::new())?;
         }
         Ok(true)
     }
 
-    fn answer(&mut self, chunk: &[Arc<Stored>]) -> Result<(), LogError> {
-        let began = Instant::now();
-        let outcome = {
-            let frame = Frame {
-                plugin: &self.id,
-                id_prefix: self.context.log.id_prefix(),
-                now: None,
-                stale_after: Duration::from_secs(self.context.config.stale_after_s),
-            };
-            self.instance.digest(chunk, &frame, self.strikes.left())
-        };
-        let Outcome { mut events, faults, handed } = outcome;
-        let chunk = chunk.get(..handed).unwrap_or(chunk);
-        self.measures.batch_seconds.observe(began.elapsed().as_secs_f64());
-        self.measures.events.inc_by(u64::try_from(handed).unwrap_or(0));
-        let effects: Vec<_> = events.iter().map(effects::name).collect();
-        events.extend(self.fault_events(chunk, &faults));
-        match self.submit(events, chunk) {
-            Ok(()) => {
-                let effect =
-                    |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
-                effects.iter().for_each(effect);
-                self.judge(chunk, faults.len());
-                Ok(())
+    /// Has events answered a batch at a time, and commits all of that at once: a commit takes longer than many batches.
+    fn answer(&mut self, mut wanted: &[Arc<Stored>]) -> Result<(), LogError> {
+        while !wanted.is_empty() && self.strikes.pause(Instant::now()).is_none() {
+            let Outcome { mut events, faults, handed } = self.digest(wanted);
+            let (answered, rest) = wanted.split_at_checked(handed).unwrap_or((wanted, &[]));
+            let Some(last) = answered.last() else { return Ok(()) };
+            let effects: Vec<_> = events.iter().map(effects::name).collect();
+            events.extend(self.fault_events(answered, &faults));
+            match self.submit(last.seq, events) {
+                Ok(()) => {
+                    let count =
+                        |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
+                    effects.iter().for_each(count);
+                    self.judge(answered, faults.len());
+                }
+                Err(LogError::Refused(reason)) => self.answer_apart(answered, &reason)?,
+                Err(error) => return Err(error),
             }
-            Err(LogError::Refused(reason)) => self.answer_apart(chunk, &reason),
-            Err(error) => Err(error),
+            wanted = rest;
         }
+        Ok(())
     }
 
-    /// The log refused what a batch led to: finds out which event it was, and skips that one.
-    fn answer_apart(&mut self, chunk: &[Arc<Stored>], reason: &str) -> Result<(), LogError> {
-        if let [_] = chunk {
+    /// Hands events over a batch at a time, until there are enough effects for a commit or a fault: what follows a fault
+    /// is judged anew.
+    fn digest(&mut self, wanted: &[Arc<Stored>]) -> Outcome {
+        let frame = Frame {
+            plugin: &self.id,
+            id_prefix: self.context.log.id_prefix(),
+            now: None,
+            stale_after: Duration::from_secs(self.context.config.stale_after_s),
+        };
+        let mut all = Outcome::default();
+        for chunk in wanted.chunks(BATCH) {
+            let began = Instant::now();
+            let outcome = self.instance.digest(chunk, &frame, self.strikes.left());
+            self.measures.batch_seconds.observe(began.elapsed().as_secs_f64());
+            self.measures.events.inc_by(u64::try_from(outcome.handed).unwrap_or(0));
+            let faults = outcome.faults.into_iter();
+            all.faults.extend(faults.map(|fault| Fault { place: all.handed + fault.place, ..fault }));
+            all.events.extend(outcome.events);
+            all.handed += outcome.handed;
+            if !all.faults.is_empty() || all.events.len() >= EFFECTS {
+                break;
+            }
+        }
+        all
+    }
+
+    /// The log refused what events led to: finds out which it was, and skips that one.
+    fn answer_apart(&mut self, answered: &[Arc<Stored>], reason: &str) -> Result<(), LogError> {
+        if let [one] = answered {
             let reason = format!("the log refused what it answered: {reason}");
-            self.submit(self.fault_events(chunk, &[Fault { place: 0, reason }]), chunk)?;
-            self.judge(chunk, 1);
+            self.submit(one.seq, self.fault_events(answered, &[Fault { place: 0, reason }]))?;
+            self.judge(answered, 1);
             return Ok(());
         }
-        chunk.iter().try_for_each(|stored| match self.strikes.pause(Instant::now()) {
-            Some(_) => Ok(()),
-            None => self.answer(std::slice::from_ref(stored)),
-        })
+        answered.iter().try_for_each(|stored| self.answer(std::slice::from_ref(stored)))
     }
 
-    /// Counts what went wrong with a batch that is dealt with; where that was once too often, the plugin is put aside.
-    fn judge(&mut self, chunk: &[Arc<Stored>], faults: usize) {
+    /// Counts what went wrong with events that are dealt with; where that was once too often, the plugin is put aside.
+    fn judge(&mut self, answered: &[Arc<Stored>], faults: usize) {
         if faults == 0 {
-            return self.strikes.well(chunk.len());
+            return self.strikes.well(answered.len());
         }
         self.measures.faults.inc_by(u64::try_from(faults).unwrap_or(0));
         let Some(pause) = self.strikes.fault(faults, Instant::now()) else { return };
@@ -282,15 +295,8 @@ impl Follower {
         let _ = self.context.log.enqueue(Submission { events: vec![event.into()], plugin: None });
     }
 
-    /// Commits effects, what the plugin stored, and its position behind these events.
-    fn submit(&mut self, events: Vec<Event>, chunk: &[Arc<Stored>]) -> Result<(), LogError> {
-        match chunk.last() {
-            Some(last) => self.move_to(last.seq, events),
-            None => Ok(()),
-        }
-    }
-
-    fn move_to(&mut self, cursor: u64, events: Vec<Event>) -> Result<(), LogError> {
+    /// Commits effects, what the plugin stored, and its position.
+    fn submit(&mut self, cursor: u64, events: Vec<Event>) -> Result<(), LogError> {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
         let events = events.into_iter().map(Into::into).collect();
