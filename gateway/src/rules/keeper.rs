@@ -212,7 +212,9 @@ impl Keeper {
     fn remove(&mut self, id: &str) {
         let Some(in_force) = self.workers.remove(id) else { return };
         in_force.worker.stop();
-        self.context.metrics.rule_loaded.with_label_values(&[id]).set(0);
+        for gauge in [&self.context.metrics.rule_loaded, &self.context.metrics.rule_paused] {
+            gauge.with_label_values(&[id]).set(0);
+        }
         tracing::info!(plugin = id, "A rule was taken away.");
         self.tell(gateway_event(Kind::GatewayPluginRemoved, id).detail(format!("{id} was taken away")));
     }
