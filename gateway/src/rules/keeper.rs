@@ -15,7 +15,7 @@ use super::load;
 use super::worker::{Context, Worker, gateway_event, lag};
 use super::{Config, TerminalFlags, bundled};
 use crate::event::{Event, Kind};
-use crate::log::{Log, Submission};
+use crate::log::{Log, PluginCommit, Submission};
 use crate::metrics::Metrics;
 
 /// How often the folder is looked at where nothing says that it changed: some file systems never say so.
@@ -46,6 +46,7 @@ impl Rules {
         let begin = *log.head().borrow();
         let folder = config.dir.clone().map(Folder::new);
         let context = Context { config: Arc::new(config), engine, log, terminals, metrics };
+        expect_newcomers(&context, begin);
         show_lag(&context, folder.as_ref(), begin);
         let keeper = Keeper { context, folder, workers: BTreeMap::new(), touched: messages.clone(), watcher: None };
         let thread =
@@ -232,6 +233,18 @@ impl Keeper {
         let submission = Submission { events: vec![event.into()], plugin: None };
         if let Err(error) = self.context.log.submit_blocking(submission) {
             tracing::warn!(%error, "An event about a rule was not stored.");
+        }
+    }
+}
+
+/// Notes where the bundled rules begin that were never here: with the first event that is committed after this. Loading them
+/// takes a moment, and a gateway that is killed in it must not begin behind what came meanwhile.
+fn expect_newcomers(context: &Context, cursor: u64) {
+    for plugin in &context.config.bundled {
+        if let Ok(None) = context.log.plugin_cursor(plugin) {
+            let commit = PluginCommit { plugin: plugin.clone(), cursor, state: Vec::new() };
+            // It rides along; nobody waits for it, and where the log has stopped nothing is committed any more.
+            let _ = context.log.enqueue(Submission { events: Vec::new(), plugin: Some(commit) });
         }
     }
 }

@@ -100,6 +100,19 @@ fn effects_come_once_across_restarts() {
 }
 
 #[test]
+fn a_rule_that_never_came_into_force_begins_where_it_was_first_expected() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    submit(&log, Event::new(Kind::CardInserted));
+    let rules = run(&log, Config::default());
+    submit(&log, low(1));
+    // Whatever the rules have done by now: with the event, their place has become durable.
+    assert!(matches!(log.plugin_cursor("cash-low"), Ok(Some(cursor)) if cursor >= 1));
+    rules.stop();
+    log.close();
+}
+
+#[test]
 fn plugins_come_and_go_and_a_bad_one_changes_nothing() {
     let (dir, folder) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
     let log = open(dir.path());
