@@ -90,6 +90,7 @@ metrics! {
     rule_faults: IntCounterVec = "vestibule_rule_faults_total", "Events skipped because the plugin trapped or ran out of time.", ["plugin"];
     rule_batch_seconds: HistogramVec = "vestibule_rule_batch_seconds", "Time that the plugin took for one batch.", ["plugin"], buckets SECONDS;
     rule_lag: IntGaugeVec = "vestibule_rule_lag_events", "Events between the log's end and the plugin's position.", ["plugin"];
+    rule_paused: IntGaugeVec = "vestibule_rule_paused", "1 while the plugin is put aside because it failed again and again; its events wait.", ["plugin"];
     rule_loaded: IntGaugeVec = "vestibule_rule_loaded", "1 while the plugin is in force.", ["plugin"];
     rule_reloads: IntCounterVec = "vestibule_rule_reloads_total", "Plugin files read, by outcome.", ["outcome"];
     http_requests: IntCounterVec = "vestibule_http_requests_total", "HTTP requests by status class.", ["class"];

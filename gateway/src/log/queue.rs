@@ -46,6 +46,13 @@ struct Waiting {
     closed: bool,
 }
 
+impl Waiting {
+    /// Whether nothing waits to ride along. Otherwise the writer knows already, and need not be woken once more.
+    fn rides_nothing(&self) -> bool {
+        self.cursors.is_empty() && self.progress.is_none()
+    }
+}
+
 /// The queue between all stages and the writer thread. Bounded by its callers: each waits for its answer.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -79,15 +86,24 @@ impl Queue {
     /// Notes a plugin's position that moved without effects: it rides along with the next transaction.
     pub(super) fn ride(&self, plugin: String, cursor: u64) {
         let mut waiting = self.lock();
-        waiting.cursors.retain(|(id, _)| *id != plugin);
-        waiting.cursors.push((plugin, cursor));
-        self.woken.notify_one();
+        let first = waiting.rides_nothing();
+        match waiting.cursors.iter_mut().find(|(id, _)| *id == plugin) {
+            Some(known) => known.1 = cursor,
+            None => waiting.cursors.push((plugin, cursor)),
+        }
+        if first {
+            self.woken.notify_one();
+        }
     }
 
     /// Notes the forwarder's progress: it rides along with the next transaction.
     pub(super) fn progress(&self, progress: Progress) {
-        self.lock().progress = Some(progress);
-        self.woken.notify_one();
+        let mut waiting = self.lock();
+        let first = waiting.rides_nothing();
+        waiting.progress = Some(progress);
+        if first {
+            self.woken.notify_one();
+        }
     }
 
     /// Takes nothing more; the writer ends after what waits now.

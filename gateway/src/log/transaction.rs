@@ -1,6 +1,7 @@
 //! One submission written inside the writer's transaction.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -8,6 +9,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::register::{self, RegisterRow};
 use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
+
+/// Room for most events' JSON form.
+const JSON_BYTES: usize = 512;
 
 /// What the writer knows between transactions.
 pub(super) struct Ledger {
@@ -270,8 +274,19 @@ pub(super) fn count(connection: &Connection, progress: &Progress) -> rusqlite::R
 
 /// The JSON form of an event with its place and id in front.
 fn json(event: &Event, seq: u64, terminal_seq: u64, id_prefix: &str) -> Result<String, Fault> {
-    let body = serde_json::to_string(event).map_err(|error| Fault::Refused(error.to_string()))?;
-    Ok(format!(r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq},{}"#, &body[1..]))
+    let mut json = Vec::with_capacity(JSON_BYTES);
+    let written = write!(json, r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq}"#);
+    let body = json.len();
+    written.map_err(serde_json::Error::io).and_then(|()| serde_json::to_writer(&mut json, event)).map_err(refused)?;
+    // The event's own fields go on where these end.
+    if let Some(brace) = json.get_mut(body) {
+        *brace = b',';
+    }
+    String::from_utf8(json).map_err(refused)
+}
+
+fn refused(error: impl std::fmt::Display) -> Fault {
+    Fault::Refused(error.to_string())
 }
 
 /// Milliseconds since the machine's boot, sleep included.

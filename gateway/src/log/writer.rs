@@ -1,5 +1,6 @@
 //! The one thread that writes: takes what waits, commits it in one transaction, answers.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,9 +117,12 @@ impl Writer {
             return;
         }
         self.metrics.log_batch.observe(f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX)));
+        let mut counts = HashMap::new();
         for stored in &events {
-            let (family, severity) = (stored.event.kind.family(), stored.event.severity.name());
-            self.metrics.events_appended.with_label_values(&[family, severity]).inc();
+            *counts.entry([stored.event.kind.family(), stored.event.severity.name()]).or_insert(0) += 1;
+        }
+        for (labels, count) in counts {
+            self.metrics.events_appended.with_label_values(&labels).inc_by(count);
         }
         self.metrics.log_appended.set(super::transaction::number(self.ledger.head));
         self.tail.push(events.into_iter());
