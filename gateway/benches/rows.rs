@@ -53,7 +53,7 @@ impl Store {
         };
         let events = (self.given..self.given + count).map(event).collect();
         self.given += count;
-        self.log.submit_blocking(Submission { events, plugin: None }).unwrap();
+        self.log.submit_blocking(Submission { events, ..Submission::default() }).unwrap();
     }
 
     /// Microseconds for each event: appended and synced, and read back from places all over the store.

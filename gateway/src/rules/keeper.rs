@@ -244,7 +244,7 @@ fn expect_newcomers(context: &Context, cursor: u64) {
         if let Ok(None) = context.log.plugin_cursor(plugin) {
             let commit = PluginCommit { plugin: plugin.clone(), cursor, state: Vec::new() };
             // It rides along; nobody waits for it, and where the log has stopped nothing is committed any more.
-            let _ = context.log.enqueue(Submission { events: Vec::new(), plugin: Some(commit) });
+            let _ = context.log.enqueue(Submission { plugin: Some(commit), ..Submission::default() });
         }
     }
 }

@@ -292,7 +292,7 @@ impl Follower {
         let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail).attribute("paused_s", seconds);
         let event = Event { rule: Some(self.id.to_string()), ..event };
         // Nobody waits for it, and where the log has stopped the next submission says so.
-        let _ = self.context.log.enqueue(Submission { events: vec![event.into()], plugin: None });
+        let _ = self.context.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
     }
 
     /// Commits effects, what the plugin stored, and its position.
