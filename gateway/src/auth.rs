@@ -35,8 +35,8 @@ use jiff::Timestamp;
 
 pub use self::config::{Certificate, Config, Loopback};
 pub use self::failures::Failures;
-pub(crate) use self::file::{Look, look};
 pub use self::file::{FileFault, read, update};
+pub(crate) use self::file::{Look, look};
 pub use self::identity::{Identity, Means, Terminals};
 pub use self::limit::{Limiter, Rate, Source};
 pub use self::role::{Permission, Role};
@@ -119,6 +119,11 @@ impl Auth {
     /// The tokens that are in force.
     pub fn tokens(&self) -> Arc<Tokens> {
         Arc::clone(&self.0.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the file cannot be used, and older tokens are in force.
+    pub fn is_at_fault(&self) -> bool {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).fault.is_some()
     }
 
     /// Who they are.
@@ -240,7 +245,10 @@ mod tests {
             assert_eq!(ask(Some("vst_x"), subject, true), Err(Refusal::Invalid), "a bad one is never overlooked");
             assert_eq!(ask(None, None, false), Err(Refusal::Missing));
             let open = loopback == Loopback::Open;
-            assert_eq!(ask(None, None, true), if open { Ok((Role::Admin, Means::Loopback)) } else { Err(Refusal::Missing) });
+            assert_eq!(
+                ask(None, None, true),
+                if open { Ok((Role::Admin, Means::Loopback)) } else { Err(Refusal::Missing) }
+            );
             assert_eq!(ask(None, Some("CN=x"), false), Err(Refusal::Unmapped("CN=x".to_owned())));
         }
     }

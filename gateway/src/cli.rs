@@ -8,6 +8,7 @@ mod health;
 mod logging;
 mod run;
 mod sample;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Verb {
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
+    Token(token::Token),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
+        Verb::Token(token) => token.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

@@ -91,10 +91,7 @@ fn exposed(data: &Metadata) -> Option<String> {
 ///
 /// # Errors
 /// As [`read`], where it cannot be written, or with what `change` says; the file is then as it was.
-pub fn update<T, E: From<FileFault>>(
-    path: &Path,
-    change: impl FnOnce(&mut Tokens) -> Result<T, E>,
-) -> Result<T, E> {
+pub fn update<T, E: From<FileFault>>(path: &Path, change: impl FnOnce(&mut Tokens) -> Result<T, E>) -> Result<T, E> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),

@@ -53,11 +53,8 @@ impl<K: Eq + Hash> Limiter<K> {
             buckets.full_at.retain(|_, full_at| *full_at > now);
         }
         let crowded = buckets.full_at.len() >= MAX_KEYS && !buckets.full_at.contains_key(&key);
-        let full_at = if crowded {
-            buckets.shared.get_or_insert(now)
-        } else {
-            buckets.full_at.entry(key).or_insert(now)
-        };
+        let full_at =
+            if crowded { buckets.shared.get_or_insert(now) } else { buckets.full_at.entry(key).or_insert(now) };
         let after = (*full_at).max(now) + each;
         match after.duration_since(now).checked_sub(room) {
             None | Some(Duration::ZERO) => {

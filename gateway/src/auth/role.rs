@@ -39,9 +39,7 @@ pub enum Permission {
     Administer,
 }
 
-use Permission::{
-    Administer, ControlTerminal, MoveMoney, QueryTerminal, ReadAccounts, ReadState, RestartTerminal,
-};
+use Permission::{Administer, ControlTerminal, MoveMoney, QueryTerminal, ReadAccounts, ReadState, RestartTerminal};
 
 impl Role {
     /// Every role.
@@ -54,15 +52,9 @@ impl Role {
             Role::Viewer => &[ReadState],
             Role::Teller => &[ReadState, ReadAccounts, MoveMoney],
             Role::Operator => &[ReadState, QueryTerminal, ControlTerminal, RestartTerminal],
-            Role::Admin => &[
-                ReadState,
-                ReadAccounts,
-                MoveMoney,
-                QueryTerminal,
-                ControlTerminal,
-                RestartTerminal,
-                Administer,
-            ],
+            Role::Admin => {
+                &[ReadState, ReadAccounts, MoveMoney, QueryTerminal, ControlTerminal, RestartTerminal, Administer]
+            }
         }
     }
 

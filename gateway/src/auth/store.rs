@@ -101,7 +101,9 @@ impl Tokens {
             return Err(fault);
         }
         let records = toml::to_string(self).map_err(|error| error.to_string())?;
-        Ok(format!("# Kept by `vestibule token`. Hashes alone: a token that is lost cannot be had back, only replaced.\n{records}"))
+        Ok(format!(
+            "# Kept by `vestibule token`. Hashes alone: a token that is lost cannot be had back, only replaced.\n{records}"
+        ))
     }
 
     fn fault(&self) -> Option<String> {
@@ -236,7 +238,9 @@ mod tests {
     fn what_is_wrong_is_said_and_quotes_nothing() {
         let hash = format!("blake3:{}", "ab".repeat(32));
         let row = |id: &str, rest: &str| {
-            format!("[[token]]\nid = \"{id}\"\nname = \"n\"\nrole = \"viewer\"\nhash = \"{hash}\"\ncreated = \"2026-11-21T10:00:00Z\"\n{rest}\n")
+            format!(
+                "[[token]]\nid = \"{id}\"\nname = \"n\"\nrole = \"viewer\"\nhash = \"{hash}\"\ncreated = \"2026-11-21T10:00:00Z\"\n{rest}\n"
+            )
         };
         let good = row("0123456789ab", "");
         assert!(Tokens::parse(&good).is_ok());

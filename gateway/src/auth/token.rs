@@ -162,7 +162,9 @@ mod tests {
         let good = format!("vst_0123456789ab_{}", "0f".repeat(32));
         assert!(Presented::parse(&good).is_some());
         let bad = ["", "vst_", "vst__", "vst_0123456789ab_", "0123456789ab_00", &good[1..], &good[..good.len() - 1]];
-        for text in bad.into_iter().map(str::to_owned).chain([format!("{good}0"), good.to_uppercase(), good.replace('f', "é")]) {
+        for text in
+            bad.into_iter().map(str::to_owned).chain([format!("{good}0"), good.to_uppercase(), good.replace('f', "é")])
+        {
             assert!(Presented::parse(&text).is_none(), "{text}");
         }
     }
