@@ -251,6 +251,30 @@ mod tests {
         assert_eq!(with_ca.check(), Ok(()));
     }
 
+    #[tokio::test]
+    async fn where_certificates_are_required_only_this_machine_comes_without() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = write(dir.path(), "one");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificates(&config.certificate).expect("is read").remove(0)).expect("is a root");
+        let client = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .expect("the provider has it")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        for (required, local, accepted) in
+            [(Client::Required, false, false), (Client::Required, true, true), (Client::Optional, false, true)]
+        {
+            let config = Config { ca: Some(config.certificate.clone()), client: required, ..config.clone() };
+            let tls = Tls::open(config).expect("opens");
+            let (near, far) = tokio::io::duplex(4096);
+            let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+            let (server, _client) = tokio::join!(tls.acceptor(local).accept(near), connector.connect(name, far));
+            assert_eq!(server.is_ok(), accepted, "{required:?} {local} {:?}", server.err());
+        }
+    }
+
     #[test]
     fn a_subject_cannot_pretend_to_be_another() {
         let dir = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,6 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod auth;
 mod bad_input;
 mod dashboards;
 mod demo;
@@ -13,3 +14,4 @@ mod plugins;
 mod proxy;
 mod serial;
 mod subscriber;
+mod tls;
