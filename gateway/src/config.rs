@@ -51,6 +51,9 @@ pub struct Config {
     pub listener: Vec<link::ListenerConfig>,
 }
 
+/// A terminal's name, and its links, each with the profile it is decoded by.
+pub type TerminalLinks = (String, Vec<(link::Config, Arc<Profile>)>);
+
 /// Who a gateway is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -216,7 +219,7 @@ impl Config {
     }
 
     /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
-    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+    pub fn links(&self) -> Vec<TerminalLinks> {
         let ready = |terminal: &terminals::Config| {
             let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
             let links =

@@ -12,8 +12,9 @@ pub(super) struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    /// Headers that go with it.
     #[serde(skip)]
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -24,25 +25,26 @@ impl Problem {
             status: status.as_u16(),
             code,
             detail: detail.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
     /// The same problem, answered with one more header. A value that can be none is left out.
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Problem {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
 }
 
 impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
+    fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        (status, self.headers, body).into_response()
+        let mut headers = HeaderMap::from_iter(self.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        (status, headers, body).into_response()
     }
 }
 

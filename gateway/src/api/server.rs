@@ -85,21 +85,17 @@ impl Server {
             return self.serve(stream, Peer { source, subject: None }, routes).await;
         };
         let handshake = tls.acceptor(source.is_local()).accept(stream);
-        match timeout(self.config.header_timeout(), handshake).await {
+        let why = match timeout(self.config.header_timeout(), handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let subject = shown.and_then(tls::subject).map(Arc::from);
-                self.serve(stream, Peer { source, subject }, routes).await;
+                return self.serve(stream, Peer { source, subject }, routes).await;
             }
-            failed => {
-                self.reject("tls");
-                let why = failed.map_or_else(
-                    |_| "it took too long".to_owned(),
-                    |made| made.err().map(|error| error.to_string()).unwrap_or_default(),
-                );
-                tracing::debug!(%address, why, "A TLS handshake failed.");
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.reject("tls");
+        tracing::debug!(%address, why, "A TLS handshake failed.");
     }
 
     async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, routes: Router) {
@@ -145,10 +141,11 @@ fn of_the_connection(error: &io::Error) -> bool {
 }
 
 /// The connections that there are, by where they come from.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Places(Mutex<HashMap<Source, usize>>);
 
 /// A connection's place; given back when this goes.
+#[derive(Debug)]
 struct Place {
     places: Arc<Places>,
     source: Source,
@@ -196,13 +193,13 @@ mod tests {
             let source = Source::of(address.parse().expect("an address"));
             places.clone().take(source, &config)
         };
-        let held = [take("192.0.2.1"), take("192.0.2.1"), take("192.0.2.2")].map(|place| place.ok().expect("is free"));
+        let held = [take("192.0.2.1"), take("192.0.2.1"), take("192.0.2.2")].map(|place| place.expect("is free"));
         assert_eq!(take("192.0.2.1").err(), Some("full"));
         assert_eq!(take("192.0.2.3").err(), Some("full"));
-        let near = [take("127.0.0.1"), take("::1")].map(|place| place.ok().expect("this machine has its own"));
+        let near = [take("127.0.0.1"), take("::1")].map(|place| place.expect("this machine has its own"));
         assert_eq!(take("127.0.0.2").err(), Some("address"));
         drop(held);
-        let _one = [take("192.0.2.1"), take("192.0.2.1")].map(|place| place.ok().expect("is free again"));
+        let _one = [take("192.0.2.1"), take("192.0.2.1")].map(|place| place.expect("is free again"));
         assert_eq!(take("192.0.2.1").err(), Some("address"));
         drop(near);
         assert!(take("127.0.0.2").is_ok());
