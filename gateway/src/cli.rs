@@ -13,6 +13,7 @@ mod logging;
 mod run;
 mod sample;
 mod terminals;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ enum Verb {
     Capture(capture::Capture),
     Terminals(terminals::Terminals),
     Journal(journal::Journal),
+    Token(token::Token),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Verb::Capture(capture) => capture.execute(),
         Verb::Terminals(terminals) => terminals.execute(),
         Verb::Journal(journal) => journal.execute(),
+        Verb::Token(token) => token.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

@@ -19,7 +19,7 @@ pub use faults::{Fault, Faults};
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
-use crate::{api, forward, link, log, rules, terminals};
+use crate::{api, auth, forward, link, log, rules, terminals};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -34,6 +34,9 @@ pub struct Config {
     /// The HTTP interface.
     #[serde(default)]
     pub http: api::Config,
+    /// Who may do what.
+    #[serde(default)]
+    pub auth: auth::Config,
     /// The MQTT broker; without it nothing is forwarded, and everything is kept.
     #[serde(default)]
     pub forward: Option<forward::Config>,
@@ -108,6 +111,12 @@ impl Config {
             if let Err(reason) = name(value) {
                 add(key.to_owned(), reason);
             }
+        }
+        for (key, reason) in self.http.faults(&self.auth) {
+            add(format!("http.{key}"), reason);
+        }
+        for (key, reason) in self.auth.faults() {
+            add(format!("auth.{key}"), reason);
         }
         if let Some(forward) = &self.forward {
             for (key, reason) in forward.faults() {

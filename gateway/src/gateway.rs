@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
@@ -17,7 +18,7 @@ use crate::log::{Log, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
 use crate::terminals::{Directory, Inventory, TerminalFold};
-use crate::{api, clock};
+use crate::{api, auth, clock};
 
 /// How long a stop may take before what is left is left for the next start.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -36,6 +37,15 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// HTTP would be open to everybody.
+    #[error("http.listen: {0}")]
+    Exposed(String),
+    /// The tokens.
+    #[error("auth.tokens: {0}")]
+    Tokens(#[from] auth::FileFault),
+    /// The certificate of HTTP.
+    #[error("http.tls: {0}")]
+    Tls(String),
     /// A metric was defined twice: a bug.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -64,7 +74,7 @@ pub struct Gateway {
     links: Links,
     rules: Rules,
     forwarder: Option<Forwarder>,
-    api: tokio::task::JoinHandle<io::Result<()>>,
+    api: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -72,11 +82,18 @@ impl Gateway {
     /// Builds and starts every stage: what is wrong at start is an error, what goes wrong later is weather.
     ///
     /// # Errors
-    /// Where the store, the HTTP port or the rule engine cannot be had.
+    /// Where HTTP would be open to everybody, or the tokens, certificates, store, HTTP port or rule engine cannot be had.
     pub async fn start(config: Config) -> Result<Gateway, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let stop = CancellationToken::new();
+
+        // A configuration that was read from a file has been checked for this; whoever makes one otherwise is told here.
+        if let Some(reason) = config.http.exposed(&config.auth) {
+            return Err(StartError::Exposed(reason));
+        }
+        let auth = Auth::open(config.auth.clone())?;
+        let tls = config.http.tls.clone().map(api::Tls::open).transpose().map_err(StartError::Tls)?;
 
         let (terminals, links, listeners) = (config.terminals(), config.links(), config.listeners());
         let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
@@ -92,9 +109,10 @@ impl Gateway {
             log: log.clone(),
             metrics: Arc::clone(&metrics),
             directory: directory.clone(),
+            auth,
             stop: stop.clone(),
         };
-        let api = tokio::spawn(api::serve(listener, view));
+        let api = tokio::spawn(api::serve(listener, config.http.clone(), tls, view));
 
         announce(&log, set_aside).await;
 

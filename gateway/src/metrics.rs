@@ -94,6 +94,10 @@ metrics! {
     rule_loaded: IntGaugeVec = "vestibule_rule_loaded", "1 while the plugin is in force.", ["plugin"];
     rule_reloads: IntCounterVec = "vestibule_rule_reloads_total", "Plugin files read, by outcome.", ["outcome"];
     http_requests: IntCounterVec = "vestibule_http_requests_total", "HTTP requests by status class.", ["class"];
+    http_rejected: IntCounterVec = "vestibule_http_rejected_connections_total", "HTTP connections closed before or instead of an answer, by reason: full, address, tls, slow.", ["reason"];
+    http_certificate_expiry: IntGauge = "vestibule_http_certificate_expiry_timestamp_seconds", "Unix time at which the certificate of HTTP ends; 0 without TLS.";
+    auth_refused: IntCounterVec = "vestibule_auth_refused_total", "HTTP requests refused, by reason: missing, invalid, expired, unmapped, forbidden, pausing, rate.", ["reason"];
+    auth_tokens_fault: IntGauge = "vestibule_auth_tokens_fault", "1 while the tokens' file cannot be used and older tokens are in force.";
     build_info: IntGaugeVec = "vestibule_build_info", "Always 1; the version stands in the label.", ["version"];
 }
 

@@ -124,6 +124,10 @@ kinds! {
     GATEWAY_PLUGIN_REFUSED = 0x0c09 "gateway.plugin_refused" Major "A plugin could not be loaded; the one before stays in force."
     GATEWAY_PLUGIN_REMOVED = 0x0c0a "gateway.plugin_removed" Info "A plugin was taken away."
     GATEWAY_PLUGIN_FAULT = 0x0c0b "gateway.plugin_fault" Major "A plugin trapped or ran out of time; the event was skipped."
+    GATEWAY_AUTH_REFUSED = 0x0c0c "gateway.auth_refused" Warning "Somebody who may not come in, or may not do this, was refused."
+    GATEWAY_TOKEN_ADDED = 0x0c0d "gateway.token_added" Info "A token took effect."
+    GATEWAY_TOKEN_CHANGED = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
+    GATEWAY_TOKEN_REVOKED = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
 
     SOURCE_REPORT = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Exit;
+use crate::auth;
 use crate::config::Config;
 
 /// How long the broker may take to take a connection.
@@ -31,6 +32,12 @@ impl Check {
         let mut faults = Vec::new();
         if !self.no_environment {
             faults.extend(writable(&config.log.dir).map(|fault| format!("log.dir: {fault}")));
+            if let Some(path) = &config.auth.tokens {
+                faults.extend(auth::read(path).err().map(|fault| format!("auth.tokens: {fault}")));
+            }
+            if let Some(tls) = &config.http.tls {
+                faults.extend(tls.check().err().map(|fault| format!("http.tls: {fault}")));
+            }
             for terminal in &config.terminal {
                 for path in terminal.link.iter().filter_map(|link| link.serial.as_ref()).filter(|path| !path.exists()) {
                     faults.push(format!("terminal `{}`: {} is not there", terminal.name, path.display()));

@@ -60,6 +60,10 @@ impl Exit {
         Exit::new(Code::NoInput, sentence)
     }
 
+    pub(super) fn config(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Config, sentence)
+    }
+
     pub(super) fn unavailable(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Unavailable, sentence)
     }
@@ -89,6 +93,7 @@ impl From<StartError> for Exit {
             StartError::Store(OpenError::Folder { .. }) => Code::CannotCreate,
             StartError::Store(OpenError::InUse(_)) | StartError::Http { .. } => Code::Unavailable,
             StartError::Store(_) => Code::Io,
+            StartError::Exposed(_) | StartError::Tokens(_) | StartError::Tls(_) => Code::Config,
             StartError::Metrics(_) | StartError::Rules(_) => Code::Software,
         };
         Exit::new(code, error.to_string())

@@ -213,6 +213,10 @@ kinds! {
     GatewayPluginRefused = 0x0c09 "gateway.plugin_refused" Major "A plugin could not be loaded; the one before stays in force."
     GatewayPluginRemoved = 0x0c0a "gateway.plugin_removed" Info "A plugin was taken away."
     GatewayPluginFault = 0x0c0b "gateway.plugin_fault" Major "A plugin trapped or ran out of time; the event was skipped."
+    GatewayAuthRefused = 0x0c0c "gateway.auth_refused" Warning "Somebody who may not come in, or may not do this, was refused."
+    GatewayTokenAdded = 0x0c0d "gateway.token_added" Info "A token took effect."
+    GatewayTokenChanged = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
+    GatewayTokenRevoked = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
 
     SourceReport = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

@@ -36,7 +36,9 @@ pub(crate) fn free_port() -> SocketAddr {
 
 /// The configuration of a gateway in this folder, with more of it in `rest`.
 pub(crate) fn config(dir: &Path, rest: &str) -> Config {
-    let text = format!("log.dir = {dir:?}\nhttp.listen = \"127.0.0.1:0\"\nrules.bundled = []\n{rest}");
+    let text = format!(
+        "log.dir = {dir:?}\nhttp.listen = \"127.0.0.1:0\"\nauth.loopback = \"open\"\nrules.bundled = []\n{rest}"
+    );
     Config::parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 

@@ -1,5 +1,6 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod auth;
 mod authority;
 mod bad_input;
 mod dashboards;
@@ -8,6 +9,7 @@ mod fake_broker;
 mod forward;
 mod gateway;
 mod http;
+mod https;
 mod journal;
 mod many;
 mod mosquitto;
