@@ -121,7 +121,7 @@ async fn a_token_is_who_its_file_says_until_it_is_rotated_expires_or_is_revoked(
     let viewer = desk.add("viewer");
     let teller = desk.token(&["add", "--name", "t", "--role", "teller", "--terminals", "atm-0?", "k-*"]);
     let short = desk.token(&["add", "--name", "s", "--role", "viewer", "--expires", "1s"]);
-    let gateway = Running::start(&desk.setting()).await;
+    let gateway = Running::closed(&desk.setting()).await;
     let who = ask(gateway.http, "/api/v1/whoami", Some(&teller)).await;
     assert_eq!(
         (who.status, &who.body["role"], &who.body["means"]),
@@ -185,7 +185,7 @@ async fn a_token_is_who_its_file_says_until_it_is_rotated_expires_or_is_revoked(
 
 #[tokio::test]
 async fn without_settings_loopback_gets_health_and_figures_alone() {
-    let gateway = Running::start("").await;
+    let gateway = Running::closed("").await;
     for (path, status) in [
         ("/livez", 200),
         ("/readyz", 200),
@@ -203,14 +203,14 @@ async fn without_settings_loopback_gets_health_and_figures_alone() {
     .await;
     assert_eq!((posted.status, posted.code()), (405, "method_not_allowed"), "{posted:?}");
     gateway.stop().await;
-    let gateway = Running::start("auth.public_metrics = false\n").await;
+    let gateway = Running::closed("auth.public_metrics = false\n").await;
     assert_eq!(ask(gateway.http, "/metrics", None).await.status, 401);
     gateway.stop().await;
 }
 
 #[tokio::test]
 async fn an_open_loopback_is_open_to_this_machine_and_to_nobody_who_uses_it() {
-    let gateway = Running::start("auth.loopback = \"open\"\n").await;
+    let gateway = Running::closed("auth.loopback = \"open\"\n").await;
     let who = ask(gateway.http, "/api/v1/whoami", None).await;
     assert_eq!(
         (who.status, &who.body["role"], &who.body["means"]),
@@ -237,7 +237,7 @@ async fn requests_have_a_rate_and_failures_a_pause() {
     let [one, two] = ["viewer", "teller"].map(|role| desk.add(role));
     let rates =
         "http.token_rate = { per_second = 1, burst = 3 }\nhttp.address_rate = { per_second = 1000, burst = 1000 }\n";
-    let gateway = Running::start(&(desk.setting() + rates)).await;
+    let gateway = Running::closed(&(desk.setting() + rates)).await;
     let mut limited = None;
     for _ in 0..10 {
         let answer = ask(gateway.http, "/api/v1/whoami", Some(&one)).await;
@@ -270,7 +270,7 @@ async fn requests_have_a_rate_and_failures_a_pause() {
     gateway.stop().await;
 
     let few = "http.address_rate = { per_second = 1, burst = 2 }\n";
-    let gateway = Running::start(&(desk.setting() + few)).await;
+    let gateway = Running::closed(&(desk.setting() + few)).await;
     let mut statuses = Vec::new();
     for _ in 0..6 {
         statuses.push(ask(gateway.http, "/api/v1/whoami", None).await.status);
@@ -293,7 +293,7 @@ async fn talk_text(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn what_is_too_big_or_too_slow_is_refused() {
     let limits = "http.max_header_bytes = 2048\nhttp.max_headers = 10\nhttp.max_body_bytes = 1024\nhttp.header_timeout_s = 1\nhttp.request_timeout_s = 1\n";
-    let gateway = Running::start(limits).await;
+    let gateway = Running::closed(limits).await;
     let connect = || async { TcpStream::connect(gateway.http).await.expect("connects") };
     let many: String = (0..12).map(|n| format!("X-{n}: y\r\n")).collect();
     let sized = |n: usize| format!("X-Long: {}\r\n", "y".repeat(n));
@@ -340,7 +340,7 @@ async fn what_is_too_big_or_too_slow_is_refused() {
 
 #[tokio::test]
 async fn one_address_has_so_many_connections_and_gives_them_back() {
-    let gateway = Running::start("http.max_connections_per_address = 3\n").await;
+    let gateway = Running::closed("http.max_connections_per_address = 3\n").await;
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(gateway.http).await.expect("connects");

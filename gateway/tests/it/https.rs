@@ -102,7 +102,7 @@ async fn tokens_travel_by_tls_of_either_version_and_not_without() {
     let (authority, desk) = (Authority::new(), Desk::new());
     authority.server();
     let token = desk.add("viewer");
-    let gateway = Running::start(&(desk.setting() + &authority.setting(""))).await;
+    let gateway = Running::closed(&(desk.setting() + &authority.setting(""))).await;
     for version in [&TLS12, &TLS13] {
         let client = authority.client(version, None);
         let answer = ask(&client, &gateway, "/api/v1/whoami", Some(&token)).await;
@@ -133,7 +133,7 @@ async fn a_client_certificate_is_worth_what_the_configuration_says() {
     let ca = format!(", ca = {:?}, client = \"required\"", authority.path("ca.pem"));
     // Whether RFC 4514 order begins with the name depends on how the certificate was written: the common name is last in it.
     let roles = "auth.certificates = [{ subject = \"CN=noc,O=Bank\", role = \"operator\", terminals = [\"atm-*\"] }]\n";
-    let gateway = Running::start(&(desk.setting() + &authority.setting(&ca) + roles)).await;
+    let gateway = Running::closed(&(desk.setting() + &authority.setting(&ca) + roles)).await;
     for version in [&TLS12, &TLS13] {
         let client = authority.client(version, Some((noc.0.clone(), noc.1.clone_key())));
         let who = ask(&client, &gateway, "/api/v1/whoami", None).await;
@@ -172,7 +172,7 @@ fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
 async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() {
     let authority = Authority::new();
     let first = authority.server();
-    let gateway = Running::start(&authority.setting("")).await;
+    let gateway = Running::closed(&authority.setting("")).await;
     let client = authority.client(&TLS13, None);
     let mut old = connect(&client, &gateway).await.expect("a handshake");
     assert_eq!(shown(&old), first);
@@ -204,7 +204,7 @@ async fn the_health_check_knows_the_gateways_certificate() {
     let authority = Authority::new();
     authority.server();
     let ca = format!(", ca = {:?}, client = \"required\"", authority.path("ca.pem"));
-    let gateway = Running::start(&authority.setting(&ca)).await;
+    let gateway = Running::closed(&authority.setting(&ca)).await;
     let config = authority.path("vestibule.toml");
     let text = format!("http.listen = \"{}\"\n{}", gateway.http, authority.setting(&ca));
     std::fs::write(&config, text).expect("is written");

@@ -155,7 +155,7 @@ async fn a_file_is_imported_into_a_stopped_store_and_a_running_one_says_how_else
     let (code, said) = vestibule(&["import", &file, "--dir", data]).await;
     assert!(code == Some(0) && said.contains(" 0 events, 30 known already"), "{said}");
 
-    let config = crate::gateway::config(std::path::Path::new(data), "");
+    let config = crate::gateway::config(std::path::Path::new(data), "auth.loopback = \"open\"\n");
     let gateway = vestibule::gateway::Gateway::start(config).await.expect("starts");
     let (code, said) = vestibule(&["import", &file, "--dir", data]).await;
     assert!(code == Some(69) && said.contains("send the file to the running gateway"), "{said}");
