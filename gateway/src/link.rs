@@ -8,6 +8,7 @@ mod address;
 mod backoff;
 mod config;
 mod dial;
+mod flood;
 mod intake;
 mod serial;
 mod session;

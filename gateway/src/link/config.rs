@@ -47,7 +47,7 @@ pub struct Config {
     pub stop_bits: u8,
     /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports, and not for
     /// XFS4IoT, whose services are asked for signs of life.
-    #[serde(default = "idle_timeout_s")]
+    #[serde(default)]
     pub idle_timeout_s: u64,
     /// Longest frame or line, in bytes; what is usual for the protocol where absent.
     #[serde(default)]

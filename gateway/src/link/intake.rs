@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
+use super::flood::Flood;
 use super::tls::{Pin, Side, Tls};
 use super::upload;
 use crate::clock;
@@ -63,6 +64,8 @@ pub(super) struct Intake {
     reported: Mutex<HashMap<String, Instant>>,
     /// When a handshake that failed was last an event.
     handshake_noted: Mutex<Option<Instant>>,
+    /// How many faults may still become events.
+    flood: Mutex<Flood>,
 }
 
 /// Where an answer to a message comes from.
@@ -102,6 +105,7 @@ impl Intake {
             up: Mutex::default(),
             reported: Mutex::default(),
             handshake_noted: Mutex::default(),
+            flood: Mutex::new(Flood::new(Instant::now())),
         })
     }
 
@@ -121,6 +125,7 @@ impl Intake {
             up: Mutex::default(),
             reported: Mutex::default(),
             handshake_noted: Mutex::default(),
+            flood: Mutex::new(Flood::new(Instant::now())),
         })
     }
 
@@ -352,12 +357,18 @@ impl Intake {
         }
     }
 
-    /// Submits the event that a frame nobody understands is.
+    /// Submits the event that a frame nobody understands is; of a flood of them a part, with the number of the rest.
     pub(super) fn take_fault(&self, terminal: Option<&Terminal>, fault: &Fault) -> Answer {
-        let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
-        let event = self.stamp(owner, normalize::fault(fault));
+        let said = self.flood.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
+        if let Some(unsaid) = said {
+            let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
+            let mut event = normalize::fault(fault);
+            if unsaid > 0 {
+                event = event.attribute("unsaid", unsaid);
+            }
+            self.note(owner, event);
+        }
         // Whether or not the event is kept, the source is told what was wrong.
-        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
         Answer::Refused(fault.reason.clone())
     }
 

@@ -1,11 +1,16 @@
 //! One conversation over a byte stream, TCP or serial: read, decode, commit, answer.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
+
+use zeroize::Zeroize;
 
 use super::intake::{Answer, Intake};
 use super::tls::Pin;
@@ -13,7 +18,7 @@ use crate::log::LogError;
 use crate::protocol::{Fault, Message, Outcome, Stream};
 use crate::terminals::Terminal;
 
-/// Bytes read at once. Together with the decoder's frame it is what a connection costs.
+/// Bytes read at once.
 const READ_BYTES: usize = 4096;
 /// A peer that does not take our answers for this long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,21 +88,16 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn run(&mut self) -> Result<(), End> {
-        let mut bytes = [0_u8; READ_BYTES];
         if !self.intake.listen_only {
             let opening = self.decoder.opening();
             self.say(&opening).await?;
         }
         let mut heard = Instant::now();
         loop {
-            let read = self.read(&mut bytes, heard).await;
+            let read = self.read(heard).await;
             let mut then = Vec::new();
             match read {
-                Ok(Some(count)) => {
-                    heard = Instant::now();
-                    self.decoder.push(&bytes[..count], &mut |message| self.decoded.push(message));
-                    bytes[..count].fill(0);
-                }
+                Ok(Some(())) => heard = Instant::now(),
                 Ok(None) => then = self.decoder.quiet(&mut |message| self.decoded.push(message)),
                 // Half a frame at the end is an event too.
                 Err(_) => self.decoder.finish(&mut |message| self.decoded.push(message)),
@@ -111,14 +111,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Reads at least one byte; `None` where the line was quiet for longer than the protocol likes. Nothing read at all
+    /// Reads at least one byte, and decodes it; `None` where the line was quiet for longer than the protocol likes. Nothing read at all
     /// is the end: for a serial port, an unplugged one.
-    async fn read(&mut self, bytes: &mut [u8], heard: Instant) -> Result<Option<usize>, End> {
+    async fn read(&mut self, heard: Instant) -> Result<Option<()>, End> {
         let stop = self.intake.stop().clone();
         let quiet = self.decoder.patience().map(|patience| Instant::now() + patience);
         let idle = self.intake.idle.map(|limit| heard + limit);
         let count = tokio::select! {
-            count = self.stream.read(bytes) => count?,
+            count = self.take_in() => count?,
             () = at(quiet) => return Ok(None),
             () = at(idle) => return Err(End::Idle(self.intake.idle.unwrap_or_default())),
             () = stop.cancelled() => return Err(End::Stopping),
@@ -128,7 +128,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let received = self.intake.shared.metrics.link_received_bytes.with_label_values(&self.intake.labels());
         received.inc_by(u64::try_from(count).unwrap_or(0));
-        Ok(Some(count))
+        Ok(Some(()))
+    }
+
+    /// Reads once and decodes on the spot. The buffer is there only while something is read: a connection that waits
+    /// costs nothing for it, and no card data stays in it.
+    async fn take_in(&mut self) -> io::Result<usize> {
+        let Session { stream, decoder, decoded, .. } = self;
+        poll_fn(|context| {
+            let mut bytes = [0_u8; READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(pin::Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+            let count = buffer.filled().len();
+            decoder.push(buffer.filled(), &mut |message| decoded.push(message));
+            bytes.zeroize();
+            Poll::Ready(Ok(count))
+        })
+        .await
     }
 
     /// Has everything decoded so far committed, and answered in order.
