@@ -12,6 +12,8 @@ const SHOWN_BACK: usize = 4;
 const PAN_DIGITS: RangeInclusive<usize> = 12..=19;
 /// Digits after a card number, from which on they are taken for the rest of a track: expiry (4) and service code (3).
 const TRACK_DIGITS: usize = 7;
+/// Hexadecimal digits of a PIN block (ISO 9564-1: 8 bytes).
+const SECRET_DIGITS: usize = 16;
 /// Longest cardholder name on a track (ISO/IEC 7813).
 const MAX_NAME: usize = 26;
 
@@ -57,6 +59,37 @@ pub fn text(text: &str) -> Cow<'_, str> {
         Some(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
         None => Cow::Borrowed(text),
     }
+}
+
+/// Text that a printer or a program wrote as it liked: masked like [`text`], and so is every run of 16 or more hexadecimal
+/// digits in capitals, letters among them: a PIN block, chip data.
+pub fn free(text: &str) -> Cow<'_, str> {
+    let masked = self::text(text);
+    let bytes = masked.as_bytes();
+    let mut hidden: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let secret = hexadecimal(bytes, at);
+        if secret > 0 {
+            hide(hidden.get_or_insert_with(|| bytes.to_vec()), at..at + secret, 0, 0);
+        }
+        at += secret.max(1);
+    }
+    match hidden {
+        Some(hidden) => Cow::Owned(String::from_utf8_lossy(&hidden).into_owned()),
+        None => masked,
+    }
+}
+
+/// The length of a secret in hexadecimal that begins here; 0 where none does.
+fn hexadecimal(bytes: &[u8], at: usize) -> usize {
+    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    if at.checked_sub(1).is_some_and(|before| digit(&bytes[before])) {
+        return 0;
+    }
+    let run = bytes[at..].iter().take_while(|byte| digit(byte)).count();
+    let letters = bytes[at..at + run].iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    if run >= SECRET_DIGITS && letters > 0 && letters < run { run } else { 0 }
 }
 
 /// How many digits stand in front.
@@ -222,6 +255,16 @@ mod tests {
         assert_eq!(text("3782 822463 10005"), "3782 82**** *0005");
         for kept in ["2026-11-20 21:42:05", "01980 00000 00020 00040", "1234 5678", "1 2 3 4 5 6 7 8 9 10 11 12 13"] {
             assert_eq!(text(kept), kept);
+        }
+    }
+
+    #[test]
+    fn pin_blocks_and_chip_data_are_hidden() {
+        assert_eq!(free("PIN EA39B42A6B296550, 4123456789011234"), "PIN ****************, 412345******1234");
+        assert_eq!(free("5F20115A08491530"), "****************");
+        assert_eq!(text("63:010008B9F3F723CA3CD2F8"), "63:010008B9F3F723CA3CD2F8");
+        for kept in ["DEADBEEFDEADBEEF", "ea39b42a6b296550", "TERMINAL 0A1B2C3D"] {
+            assert_eq!(free(kept), kept);
         }
     }
 

@@ -87,11 +87,11 @@ pub fn decode(line: &[u8]) -> Result<Line, Fault> {
         return Err(Fault::new("the line is no JSON object", line));
     }
     if let Ok(Hello { hello }) = serde_json::from_str(text) {
-        return Ok(Line::Hello(mask::text(&hello).into_owned()));
+        return Ok(Line::Hello(mask::free(&hello).into_owned()));
     }
     // The parser's message quotes names and values of the line: it is masked like the line itself.
     let mut report: Report =
-        serde_json::from_str(text).map_err(|error| Fault::new(mask::text(&error.to_string()).into_owned(), line))?;
+        serde_json::from_str(text).map_err(|error| Fault::new(mask::free(&error.to_string()).into_owned(), line))?;
     if report.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
         return Err(Fault::new(format!("`id` must have 1 to {MAX_ID_BYTES} bytes"), line));
     }
@@ -126,12 +126,12 @@ fn field((name, value): (String, serde_json::Value)) -> (String, serde_json::Val
     let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
     let secret = words.any(|word| SECRET.iter().any(|secret| word.eq_ignore_ascii_case(secret)));
     let value = if secret { "***".into() } else { masked(value) };
-    (mask::text(&name).into_owned(), value)
+    (mask::free(&name).into_owned(), value)
 }
 
 fn mask_in_place(text: Option<&mut String>) {
     if let Some(text) = text
-        && let std::borrow::Cow::Owned(masked) = mask::text(text)
+        && let std::borrow::Cow::Owned(masked) = mask::free(text)
     {
         *text = masked;
     }
@@ -146,7 +146,7 @@ fn masked(value: serde_json::Value) -> serde_json::Value {
         }
         Value::Number(number) => {
             let text = number.to_string();
-            match mask::text(&text) {
+            match mask::free(&text) {
                 std::borrow::Cow::Borrowed(_) => Value::Number(number),
                 std::borrow::Cow::Owned(masked) => Value::String(masked),
             }

@@ -99,7 +99,7 @@ impl Document {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let document: Result<Document, _> = serde_path_to_error::deserialize(&mut reader);
         // The parser's message quotes values of the document: it is masked like them.
-        let wrong = |why: String| Fault::new(format!("the document {}", mask::text(&why)), json);
+        let wrong = |why: String| Fault::new(format!("the document {}", mask::free(&why)), json);
         let mut document = document.map_err(|error| wrong(format!("at {}: {}", error.path(), error.inner())))?;
         reader.end().map_err(|error| wrong(format!("goes on behind its end: {error}")))?;
         match document.rows() {
@@ -137,7 +137,7 @@ pub fn decode(frame: &[u8]) -> Result<Document, Fault> {
 fn shown(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String = last.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
-    mask::text(&plain).into_owned()
+    mask::free(&plain).into_owned()
 }
 
 #[cfg(test)]

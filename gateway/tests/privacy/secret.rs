@@ -30,7 +30,6 @@ pub(crate) struct Secret {
     pub(crate) expiry: String,
     pub(crate) discretionary: String,
     pub(crate) pin_block: String,
-    pub(crate) cryptogram_key: String,
 }
 
 impl Secret {
@@ -42,7 +41,6 @@ impl Secret {
             expiry: "2912".to_owned(),
             discretionary: random.of("0123456789", 13),
             pin_block: random.of("0123456789ABCDEF", 16),
-            cryptogram_key: random.of("0123456789ABCDEF", 24),
         }
     }
 
@@ -56,11 +54,29 @@ impl Secret {
         format!("B{}^{}^{}201{}", self.pan, self.name, self.expiry, self.discretionary)
     }
 
+    /// The PIN block in NDC's digits: `:` to `?` for A to F.
+    pub(crate) fn ndc_pin_block(&self) -> String {
+        let digit = |c: char| if c.is_ascii_digit() { c } else { char::from(b':' + (c as u8 - b'A')) };
+        self.pin_block.chars().map(digit).collect()
+    }
+
+    /// Chip data: track 2 (57), number (5A), name (5F20), and an issuer's own (9F10).
+    pub(crate) fn chip(&self) -> String {
+        let tlv = |tag: &str, value: String| format!("{tag}{:02X}{value}", value.len() / 2);
+        [
+            tlv("57", format!("{}D{}201{}", self.pan, self.expiry, &self.discretionary)),
+            tlv("5A", self.pan.clone()),
+            tlv("5F20", hex_of_text(&self.name)),
+            tlv("9F26", "8B2746052B28B641".to_owned()),
+        ]
+        .concat()
+    }
+
     /// What must be found nowhere, as bytes, each with a name.
     pub(crate) fn needles(&self) -> Vec<(&'static str, Vec<u8>)> {
-        // Six and four may be shown: seven from the front, or five from the back with one more before, may not.
-        let (front, back) = (&self.pan[..8], &self.pan[self.pan.len() - 8..]);
-        let middle = &self.pan[5..13];
+        // Six and four may be shown. Nine digits, because fewer turn up in a process's memory by chance.
+        let (front, back) = (&self.pan[..9], &self.pan[self.pan.len() - 9..]);
+        let middle = &self.pan[4..13];
         vec![
             ("front of a card number", front.as_bytes().to_vec()),
             ("middle of a card number", middle.as_bytes().to_vec()),
@@ -71,8 +87,8 @@ impl Secret {
             ("name, hexadecimal", hex_of_text(&self.name).into_bytes()),
             ("track", self.discretionary.as_bytes()[..10].to_vec()),
             ("PIN block", self.pin_block.as_bytes().to_vec()),
+            ("PIN block, as NDC writes it", self.ndc_pin_block().into_bytes()),
             ("PIN block, packed", packed(&self.pin_block)),
-            ("chip data", self.cryptogram_key.as_bytes().to_vec()),
         ]
     }
 }
@@ -110,6 +126,8 @@ impl Search {
             String::from_utf8_lossy(shown).escape_debug().to_string()
         };
         let found = self.automaton.find_iter(bytes).take(10);
-        found.map(|hit| format!("{} in …{}…", self.names[hit.pattern().as_usize()], around(hit.start(), hit.end()))).collect()
+        found
+            .map(|hit| format!("{} in …{}…", self.names[hit.pattern().as_usize()], around(hit.start(), hit.end())))
+            .collect()
     }
 }

@@ -130,7 +130,7 @@ impl Reader {
                     return self.text(both.trim(), out);
                 }
                 // A card number that the break cut in two is one all the same; masking keeps the length.
-                let masked = mask::text(&both);
+                let masked = mask::free(&both);
                 let (left, right) = masked.split_at_checked(wide.len()).unwrap_or((&masked, ""));
                 self.text(left.trim(), out);
                 text = Zeroizing::new(right.to_owned());
@@ -180,7 +180,7 @@ impl Reader {
             out(entry);
             return;
         }
-        let masked = mask::text(line);
+        let masked = mask::free(line);
         let (time, words) = dialect.time(&masked);
         if let Some(time) = time {
             self.calendar.line(time);
@@ -294,7 +294,7 @@ impl Reader {
         } else {
             Echo::New
         };
-        let (printed_at, line) = (self.printed_at(false), mask::text(line).into_owned());
+        let (printed_at, line) = (self.printed_at(false), mask::free(line).into_owned());
         Ok(Entry {
             printed_at,
             tells: Tells::Status {
@@ -323,7 +323,7 @@ impl Reader {
 /// Whether a rule knows this line.
 fn knows(dialect: &Dialect, line: &str) -> bool {
     let line = line.trim();
-    dialect.status_line(line).is_some() || dialect.rule(dialect.time(&mask::text(line)).1).is_some()
+    dialect.status_line(line).is_some() || dialect.rule(dialect.time(&mask::free(line)).1).is_some()
 }
 
 /// Lines that are looked at to tell whose journal it is.

@@ -135,7 +135,7 @@ fn printable(text: &str) -> String {
         }
     }
     hide_edges(&mut lines);
-    mask::text(&lines).into_owned()
+    mask::free(&lines).into_owned()
 }
 
 /// Hides digits at both ends, where a card number may be cut: its parts must not show more together than a whole one.

@@ -28,7 +28,7 @@ impl Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let mut masked = mask::text(&text).into_owned();
+        let mut masked = mask::free(&text).into_owned();
         if let Some((end, _)) = masked.char_indices().nth(MAX_TEXT) {
             masked.truncate(end);
         }

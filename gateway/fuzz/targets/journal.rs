@@ -1,0 +1,13 @@
+//! The journal of NCR terminals.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use vestibule::profile::Profile;
+
+static PROFILE: LazyLock<Profile> = LazyLock::new(|| Profile::builtin("ncr-journal").expect("built in"));
+
+fuzz_target!(|data: &[u8]| {
+    vestibule_fuzz::decode(&PROFILE, PROFILE.framing, data);
+});
