@@ -4,17 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, PubAck};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event};
-use rumqttc::{Outgoing, v5};
 use tokio::task::JoinHandle;
 
-use super::backoff::Backoff;
-use super::broker::{self, Verdict};
+use super::backoff::{Backoff, chance};
+use super::client::{Broken, Client};
 use super::health::{self, Status};
-use super::session::{Lost, Session};
+use super::secrets::Watch;
+use super::session::{Left, Lost, Session};
 use super::window::{Message, Window};
+use super::wire::{Content, Limits, Publication, Verdict, Word};
 use super::{payload, settled, topic};
 use crate::log::{LogError, Stored};
 
@@ -39,10 +37,8 @@ enum Phase {
     },
     /// The farewell is sent and waited for.
     Farewell,
-    /// The disconnect is on its way.
-    Leaving,
-    /// Done.
-    Left,
+    /// Nothing more is sent before the next connection, which is made with new files.
+    Renewing,
 }
 
 type Rows = Result<Vec<Arc<Stored>>, LogError>;
@@ -50,13 +46,15 @@ type Rows = Result<Vec<Arc<Stored>>, LogError>;
 /// The state of one connection; nothing of it outlives it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: AsyncClient,
+    pub(super) client: Client,
     window: Window,
+    /// Most messages that we and the broker allow in flight.
+    most: u16,
     /// Read, not yet sent.
     rows: VecDeque<Arc<Stored>>,
     /// The last place read.
     cursor: u64,
-    reading: Option<JoinHandle<Rows>>,
+    pub(super) reading: Option<JoinHandle<Rows>>,
     /// A read found nothing although the log is longer; it is tried again at the next check.
     found_nothing: bool,
     /// Events that the broker put off, and when they are due.
@@ -73,24 +71,21 @@ pub(super) struct Connection {
     dead_letters: u64,
     accepted: u64,
     grow_at: Instant,
+    watch: Watch,
     /// Whether the progress moved since it was last saved.
     pub(super) moved: bool,
 }
 
 impl Connection {
-    /// The state after this CONNACK. `number` is the connection's own random number.
-    pub(super) fn new(session: &Session, client: AsyncClient, connack: &ConnAck, number: u32) -> Result<Self, Lost> {
-        let limits = connack.properties.as_ref();
-        if limits.and_then(|limits| limits.max_qos) == Some(0) {
-            return Err(Lost::Unsuitable("it takes no QoS 1"));
-        }
-        let theirs = limits.and_then(|limits| limits.receive_max).unwrap_or(u16::MAX);
-        let ids = broker::packet_ids(session.config.window).min(theirs);
-        let max_packet = limits.and_then(|limits| limits.max_packet_size).unwrap_or(u32::MAX);
+    /// The state after the broker's welcome. `number` is the connection's own random number.
+    pub(super) fn new(session: &Session, client: Client, limits: Limits, watch: Watch, number: u32) -> Self {
+        let limit = session.limit.min(limits.in_flight);
+        let packet = session.config.max_packet_bytes.min(limits.packet);
         let now = Instant::now();
-        Ok(Connection {
+        Connection {
             client,
-            window: Window::new(session.limit, ids),
+            window: Window::new(limit),
+            most: session.config.window.min(limits.in_flight),
             rows: VecDeque::with_capacity(2 * BATCH),
             cursor: session.progress.floor,
             reading: None,
@@ -99,15 +94,16 @@ impl Connection {
             later_at: now,
             later_backoff: Backoff::new(LATER.0, LATER.1),
             replayed_through: *session.head.borrow(),
-            max_packet: usize::try_from(session.config.max_packet_bytes.min(max_packet)).unwrap_or(usize::MAX),
-            retains: limits.and_then(|limits| limits.retain_available) != Some(0),
+            max_packet: usize::try_from(packet).unwrap_or(usize::MAX),
+            retains: limits.retains,
             number,
             phase: Phase::Forwarding,
             dead_letters: 0,
             accepted: 0,
             grow_at: now + GROW_AFTER,
+            watch,
             moved: false,
-        })
+        }
     }
 
     /// Whether nothing can be done before the log grows.
@@ -120,11 +116,6 @@ impl Connection {
         self.phase == Phase::Forwarding
     }
 
-    /// Whether we said farewell and are gone.
-    pub(super) fn has_left(&self) -> bool {
-        self.phase == Phase::Left
-    }
-
     /// Events that the broker took.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
@@ -135,65 +126,60 @@ impl Connection {
         self.window.in_flight()
     }
 
-    /// The read that is under way, when it is done; for ever if there is none.
-    pub(super) async fn read(&mut self) -> Rows {
-        let Some(reading) = &mut self.reading else { return std::future::pending().await };
-        let rows = reading.await;
-        self.reading = None;
-        rows.unwrap_or_else(|error| Err(LogError::Unreadable(error.to_string())))
-    }
+}
+
+/// The read that is under way, when it is done; for ever if there is none.
+pub(super) async fn read(reading: &mut Option<JoinHandle<Rows>>) -> Rows {
+    let Some(task) = reading else { return std::future::pending().await };
+    let rows = task.await;
+    *reading = None;
+    rows.unwrap_or_else(|error| Err(LogError::Unreadable(error.to_string())))
 }
 
 impl Session {
-    /// Takes one word of the client library.
-    pub(super) fn hear(
-        &mut self,
-        connection: &mut Connection,
-        word: Option<Result<Event, ConnectionError>>,
-        now: Instant,
-    ) -> Result<(), Lost> {
+    /// Takes one word of the broker.
+    pub(super) fn hear(&mut self, connection: &mut Connection, word: Word, now: Instant) -> Result<(), Lost> {
         match word {
-            Some(Ok(Event::Outgoing(Outgoing::Publish(id)))) => connection.window.written(id)?,
-            Some(Ok(Event::Incoming(Packet::PubAck(ack)))) => self.answered(connection, &ack, now)?,
-            // The library would stand still until the broker answers the id that is in the way.
-            Some(Ok(Event::Outgoing(Outgoing::AwaitAck(_)))) => return Err(Lost::Collision),
-            Some(Ok(Event::Outgoing(Outgoing::Disconnect))) => connection.phase = Phase::Left,
-            Some(Ok(_)) => {}
-            Some(Err(_)) if connection.phase == Phase::Leaving => connection.phase = Phase::Left,
-            Some(Err(error)) => return Err(Lost::Client(error)),
-            None => return Err(Lost::Client(ConnectionError::RequestsDone)),
+            Word::Ack(id, verdict) => self.answered(connection, id, verdict, now),
+            Word::Pong => {}
+            Word::Goodbye(why) => return Err(Broken::Ended(why).into()),
+            Word::Welcome(_) | Word::Refusal(_) => {
+                return Err(Broken::Ended("it answered our greeting twice".to_owned()).into());
+            }
         }
         Ok(())
     }
 
-    fn answered(&mut self, connection: &mut Connection, ack: &PubAck, now: Instant) -> Result<(), Lost> {
-        let sent = connection.window.answered(ack.pkid)?;
+    fn answered(&mut self, connection: &mut Connection, id: u16, verdict: Verdict, now: Instant) {
+        let Some(sent) = connection.window.answered(id) else {
+            self.metrics.forward_stray_acks.inc();
+            return;
+        };
         self.metrics.forward_ack_seconds.observe(now.saturating_duration_since(sent.at).as_secs_f64());
-        match (sent.message, broker::verdict(ack.reason)) {
+        match (sent.message, verdict) {
             (Message::Event(seq), Verdict::Accepted) => {
                 self.metrics.forward_published.inc();
                 connection.accepted += 1;
                 self.progress.forwarded += settled::settle(&mut self.progress, seq, seq);
                 connection.moved = true;
             }
-            (Message::Event(seq), Verdict::Later) => {
+            (Message::Event(seq), Verdict::Later(_) | Verdict::Forbidden) => {
                 if connection.later.is_empty() {
                     if now > connection.later_at + LATER.1 {
                         connection.later_backoff.reset();
                     }
                     let pause = connection.later_backoff.next(chance());
                     connection.later_at = now + pause;
-                    tracing::warn!(reason = ?ack.reason, ?pause, "the broker puts events off; they are sent again");
+                    tracing::warn!(reason = ?verdict, ?pause, "the broker puts events off; they are sent again");
                 }
                 connection.later.push(seq);
             }
-            (Message::Event(seq), Verdict::Never) => self.set_aside(connection, seq, &format!("{:?}", ack.reason)),
+            (Message::Event(seq), Verdict::Never(reason)) => self.set_aside(connection, seq, reason),
             (Message::Health, Verdict::Accepted) => {}
             (Message::Health, _) => {
-                tracing::warn!(topic = self.topics.health(), reason = ?ack.reason, "the broker does not take our health");
+                tracing::warn!(topic = self.topics.health(), reason = ?verdict, "the broker does not take our health");
             }
         }
-        Ok(())
     }
 
     /// An event that can never be forwarded is dealt with, and counted as such.
@@ -208,14 +194,15 @@ impl Session {
     }
 
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
-    pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+    /// Answers that the connection is to be left, once it is.
+    pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<Option<Left>, Lost> {
         loop {
             let last = match connection.phase {
                 Phase::Forwarding => u64::MAX,
                 Phase::Draining { last } => last,
                 _ => break,
             };
-            while connection.window.has_room(connection.later.len()) {
+            while connection.window.has_room(connection.later.len()) && connection.client.is_ready() {
                 let Some(stored) = connection.rows.pop_front() else { break };
                 self.publish(connection, &stored, stored.seq <= connection.replayed_through, now)?;
             }
@@ -271,35 +258,48 @@ impl Session {
         replayed: bool,
         now: Instant,
     ) -> Result<(), Lost> {
-        let topic = self.topics.event(&stored.event);
-        let payload = self.envelope.wrap(stored, replayed);
-        let bytes = payload::packet_bytes(topic.len(), payload.len(), payload::CONTENT_TYPE.len());
-        // Handed to the library, a packet that is too large would end this connection and every one after it.
-        if topic.len() > topic::MAX_BYTES || bytes > connection.max_packet {
-            let reason = format!("packet of {bytes} bytes, at most {}", connection.max_packet);
+        let publication = Publication {
+            topic: self.topics.event(&stored.event),
+            payload: self.envelope.wrap(stored, replayed).into(),
+            retain: false,
+            content: self.describes(payload::CONTENT_TYPE),
+        };
+        if publication.topic.len() > topic::MAX_BYTES {
+            self.set_aside(connection, stored.seq, "topic too long");
+            return Ok(());
+        }
+        let packet = self.config.version.packet(publication);
+        // Sent, a packet that is too large would end this connection and every one after it.
+        if packet.size() > connection.max_packet {
+            let reason = format!("packet of {} bytes, at most {}", packet.size(), connection.max_packet);
             self.set_aside(connection, stored.seq, &reason);
             return Ok(());
         }
-        connection.window.queue(Message::Event(stored.seq), now);
-        let properties = broker::properties(payload::CONTENT_TYPE, self.config.content_type);
-        connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, false, payload, properties)?;
-        Ok(())
+        let id = connection.window.send(Message::Event(stored.seq), now);
+        Ok(connection.client.say(packet, id)?)
+    }
+
+    /// The content type, where it is to be said.
+    pub(super) fn describes(&self, kind: &'static str) -> Option<Content> {
+        self.config.content_type.then_some(Content { kind, encoding: None })
     }
 
     /// Publishes our health, retained. The window has room for it: nothing else is under way, or one place is spare.
     pub(super) fn publish_health(&self, connection: &mut Connection, status: Status) -> Result<(), Lost> {
-        let payload = health::payload(status, connection.number, &self.identity, self.log.id_prefix());
-        connection.window.queue(Message::Health, Instant::now());
-        let properties = broker::properties(health::CONTENT_TYPE, self.config.content_type);
-        let topic = self.topics.health();
-        connection.client.try_publish_with_properties(
-            topic,
-            QoS::AtLeastOnce,
-            connection.retains,
-            payload,
-            properties,
-        )?;
-        Ok(())
+        let health = self.health(status, connection.number);
+        let publication = Publication { retain: connection.retains, ..health };
+        let id = connection.window.send(Message::Health, Instant::now());
+        Ok(connection.client.say(self.config.version.packet(publication), id)?)
+    }
+
+    /// What we say of ourselves.
+    pub(super) fn health(&self, status: Status, number: u32) -> Publication {
+        Publication {
+            topic: self.topics.health().to_owned(),
+            payload: health::payload(status, number, &self.identity, self.log.id_prefix()).into(),
+            retain: true,
+            content: self.describes(health::CONTENT_TYPE),
+        }
     }
 
     /// What is due now and then: the watchdog, messages put off, the window's growth, the summary of dead letters.
@@ -308,6 +308,10 @@ impl Session {
         if connection.window.oldest().is_some_and(|oldest| now.saturating_duration_since(oldest) > patience) {
             return Err(Lost::AckTimeout(patience));
         }
+        connection.client.keep_alive(now, patience)?;
+        if connection.is_forwarding() && connection.watch.has_changed() {
+            self.renew(connection).await;
+        }
         if connection.dead_letters > 1 {
             tracing::warn!(events = connection.dead_letters, "events cannot be forwarded and were set aside");
         }
@@ -315,7 +319,7 @@ impl Session {
         connection.found_nothing = false;
         if now >= connection.grow_at && self.limit < self.config.window {
             self.limit = self.limit.saturating_mul(2).min(self.config.window);
-            connection.window.set_limit(self.limit);
+            connection.window.set_limit(self.limit.min(connection.most));
             connection.grow_at = now + GROW_AFTER;
         }
         while connection.is_forwarding() && now >= connection.later_at && connection.window.has_room(0) {
@@ -348,32 +352,37 @@ impl Session {
         connection.phase = Phase::Draining { last };
     }
 
+    /// A file that this connection was made with has changed: the connection is left in order, and another made, unless
+    /// the new file is no good.
+    async fn renew(&self, connection: &mut Connection) {
+        let config = self.config.clone();
+        let faults = tokio::task::spawn_blocking(move || config.unreadable()).await.unwrap_or_default();
+        match faults.first() {
+            None => {
+                tracing::info!("a password, token or certificate file has changed; the broker is connected to anew");
+                connection.phase = Phase::Renewing;
+            }
+            Some((key, reason)) => {
+                tracing::error!(key, reason, "a file has changed and cannot be used; the connection stays as it is");
+                connection.watch.pass_over();
+            }
+        }
+    }
+
     /// The steps of the farewell, each when the one before is done.
-    fn leave(&self, connection: &mut Connection) -> Result<(), Lost> {
+    fn leave(&self, connection: &mut Connection) -> Result<Option<Left>, Lost> {
         let idle = connection.window.in_flight() == 0;
         match connection.phase {
             Phase::Draining { last }
                 if idle && connection.cursor >= last && connection.rows.is_empty() && connection.reading.is_none() =>
             {
                 connection.phase = Phase::Farewell;
-                self.publish_health(connection, Status::Stopped)
+                self.publish_health(connection, Status::Stopped)?;
+                Ok(None)
             }
-            Phase::Farewell if idle => {
-                connection.phase = Phase::Leaving;
-                Ok(connection.client.try_disconnect()?)
-            }
-            _ => Ok(()),
+            Phase::Farewell if idle => Ok(Some(Left::Stopped)),
+            Phase::Renewing if idle => Ok(Some(Left::ForNewFiles)),
+            _ => Ok(None),
         }
-    }
-}
-
-/// A random number for jitter and connection numbers; a constant where the system gives none.
-pub(super) fn chance() -> u64 {
-    getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)
-}
-
-impl From<v5::ClientError> for Lost {
-    fn from(_: v5::ClientError) -> Self {
-        Lost::Stuck
     }
 }

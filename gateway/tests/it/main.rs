@@ -1,10 +1,12 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
 mod bad_input;
+mod certificates;
 mod dashboards;
 mod demo;
 mod fake_broker;
 mod forward;
+mod forwarding;
 mod gateway;
 mod http;
 mod many;
@@ -13,3 +15,4 @@ mod plugins;
 mod proxy;
 mod serial;
 mod subscriber;
+mod uplink;
