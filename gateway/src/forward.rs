@@ -3,7 +3,7 @@
 //! ```text
 //! log ──read_after──→ session ──QoS 1──→ broker
 //!  ↑                     │
-//!  └──save_progress── PUBACK
+//!  └────settle─────── PUBACK
 //! ```
 //!
 //! The log is the only queue. One task owns the connection, the window of messages in flight and the progress; a row is
@@ -15,13 +15,15 @@
 
 mod address;
 mod backoff;
+mod batch;
 mod client;
 mod connection;
 mod health;
+mod held;
+mod lanes;
 mod payload;
 mod secrets;
 mod session;
-mod settled;
 mod tls;
 mod topic;
 mod window;
@@ -36,6 +38,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::address::Address;
+pub use self::batch::Batching;
+pub use self::lanes::Order;
 pub use self::tls::Tls;
 pub use self::wire::Version;
 use crate::log::Log;
@@ -76,6 +80,14 @@ pub struct Config {
     pub connect_timeout_s: u16,
     /// Most bytes of one MQTT packet; the broker's own maximum may lower it. A larger event is set aside. Default 524288.
     pub max_packet_bytes: u32,
+    /// What goes first where there is a backlog: `backlog-first` keeps the order of the log, `live-first` breaks it.
+    /// Critical events go ahead in either. Default `backlog-first`.
+    pub order: Order,
+    /// Seconds for which an event that the broker does not allow us to publish is tried again before it is set aside as
+    /// a dead letter. Default 3600.
+    pub refused_after_s: u64,
+    /// Several events in one message, on one topic of the gateway, instead of one each. Default: none.
+    pub batch: Option<Batching>,
     /// Whether messages carry their content type as an MQTT 5 property. Switch it off for a broker that cannot hand such
     /// messages on to MQTT 3.1.1 subscribers, as rumqttd 0.20 cannot. Default true.
     pub content_type: bool,
@@ -99,6 +111,9 @@ impl Default for Config {
             ack_timeout_s: 10,
             connect_timeout_s: 20,
             max_packet_bytes: 512 * 1024,
+            order: Order::default(),
+            refused_after_s: 3600,
+            batch: None,
             content_type: true,
         }
     }
@@ -137,6 +152,10 @@ impl Config {
             if let Err(why) = Address::parse(broker) {
                 fault(true, "brokers", &format!("`{broker}`: {why}"));
             }
+        }
+        if let Some(batch) = &self.batch {
+            fault(!(1..=10_000).contains(&batch.max_events), "batch.max_events", "must be 1 to 10000");
+            fault(batch.max_bytes < 1024, "batch.max_bytes", "must be at least 1024");
         }
         if let Some(tls) = &self.tls {
             fault(tls.certificate.is_some() != tls.key.is_some(), "tls", "`certificate` and `key` need each other");
@@ -233,6 +252,7 @@ mod tests {
             token_file: Some(PathBuf::from("secret")),
             version: Version::V311,
             brokers: vec!["b:1".to_owned()],
+            batch: Some(Batching { max_events: 0, max_bytes: 9, ..Batching::default() }),
             tls: Some(Tls {
                 certificate: Some(PathBuf::from("c")),
                 server_name: Some("a b".to_owned()),
@@ -256,6 +276,8 @@ mod tests {
                 "token_file",
                 "token_file",
                 "brokers",
+                "batch.max_events",
+                "batch.max_bytes",
                 "tls",
                 "tls.server_name"
             ]

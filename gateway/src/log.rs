@@ -6,8 +6,10 @@
 //!
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
+mod dead_letter;
 mod epoch;
 mod open;
+mod progress;
 mod queue;
 mod read;
 mod tail;
@@ -15,17 +17,21 @@ mod transaction;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
 pub use self::open::OpenError;
-use self::queue::{Job, Queue};
+pub use self::progress::{Outcome, Progress, Settled};
+pub use self::queue::Revived;
+use self::queue::{Job, Question, Queue};
 use self::read::Reader;
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
@@ -109,21 +115,6 @@ pub struct Receipt {
     pub seqs: Vec<u64>,
 }
 
-/// Where the forwarder stands: what need not be sent any more. Durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Every event up to this one is dealt with.
-    pub floor: u64,
-    /// Ranges above the floor that are dealt with, first and last inclusive, in order, apart from one another.
-    pub ranges: Vec<(u64, u64)>,
-    /// Events acknowledged by the broker, ever.
-    pub forwarded: u64,
-    /// Events set aside because they can never be forwarded, ever.
-    pub dead_lettered: u64,
-    /// Events given up, ever.
-    pub discarded: u64,
-}
-
 /// Why a submission or question was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
@@ -200,6 +191,7 @@ impl Log {
                 terminals.insert(name, place(row.get(1)?));
             }
         }
+        let progress = transaction::read_progress(&store.connection)?;
         let (sender, head) = watch::channel(last);
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
@@ -219,6 +211,8 @@ impl Log {
             tail: Arc::clone(&tail),
             head: sender,
             metrics,
+            progress,
+            followers: Vec::new(),
         };
         let lock = store.lock;
         let run = move || {
@@ -325,9 +319,58 @@ impl Log {
         self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
     }
 
-    /// Saves where the forwarder stands: with the next commit, or within a second. Only the newest counts.
-    pub fn save_progress(&self, progress: Progress) {
-        self.0.queue.progress(progress);
+    /// Where the forwarder stands once all that was said before is committed, and the dead letters that are replayed from
+    /// then on. Whoever follows does the sums of [`Progress`] on its own copy.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has ended.
+    pub async fn follow(&self) -> Result<(Progress, mpsc::UnboundedReceiver<Revived>), LogError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0.queue.ask(Question::Follow(answer));
+        receiver.await.map_err(|_| LogError::Stopped)
+    }
+
+    /// Saves what the forwarder has dealt with: with the next commit, or within a second.
+    pub fn settle(&self, settled: Settled) {
+        self.0.queue.settle(settled);
+    }
+
+    /// At most `limit` events that could not be forwarded, after place `after`, in order.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, LogError> {
+        self.0
+            .reader
+            .ask(|connection| dead_letter::read_after(connection, after, limit))
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// Makes the dead letters among these places pending again, and answers how many they were once that is committed.
+    /// Those whose events have been pruned stay what they are.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has ended.
+    pub async fn replay_dead_letters(&self, places: RangeInclusive<u64>) -> Result<u64, LogError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0.queue.ask(Question::Replay(*places.start(), *places.end(), answer));
+        receiver.await.unwrap_or(Err(LogError::Stopped))
+    }
+
+    /// These events, as far as they are still here, in order; blocks for the time of a small read.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn read_places(&self, places: &[u64]) -> Result<Vec<Arc<Stored>>, LogError> {
+        self.0.reader.read_places(places).map_err(|error| self.unreadable(&error))
+    }
+
+    /// At most `limit` critical events after place `after`, in order; blocks for the time of a small read.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn critical_after(&self, after: u64, limit: usize) -> Result<Vec<Arc<Stored>>, LogError> {
+        self.0.reader.critical_after(after, limit).map_err(|error| self.unreadable(&error))
     }
 
     /// Counts the events in the store, and those of them that `progress` says are still to be forwarded.

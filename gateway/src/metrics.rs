@@ -81,6 +81,7 @@ metrics! {
     forward_dead_lettered: IntGauge = "vestibule_forward_dead_lettered_events", "Events of this store that cannot be forwarded and were set aside.";
     forward_discarded: IntGauge = "vestibule_forward_discarded_events", "Events of this store that were given up unforwarded.";
     forward_inflight: IntGauge = "vestibule_forward_inflight_messages", "Messages sent and not yet acknowledged.";
+    forward_held: IntGauge = "vestibule_forward_held_events", "Pending events that the broker put off or does not allow; they are sent again.";
     forward_published: IntCounter = "vestibule_forward_published_total", "Publishes acknowledged by the broker since this process started.";
     forward_connections: IntCounterVec = "vestibule_forward_connections_total", "Connection attempts by outcome.", ["outcome"];
     forward_stray_acks: IntCounter = "vestibule_forward_stray_acks_total", "Acknowledgements of messages that were not in flight, or no more.";

@@ -3,11 +3,12 @@
 //! Brokers are tried in their order, and after each round of them we wait longer. Whoever was connected for a while
 //! begins with the first again.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +20,9 @@ use super::payload::Envelope;
 use super::secrets::{self, Login, Watch};
 use super::tls::Tls;
 use super::topic::{Topics, push_encoded};
-use super::wire::Greeting;
-use super::{Address, Config, Identity, settled};
-use crate::log::{Log, LogError, Progress};
+use super::wire::{Greeting, Limits};
+use super::{Address, Config, Identity};
+use crate::log::{Log, LogError, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 
 /// First and longest pause between connections.
@@ -65,7 +66,14 @@ pub(super) struct Session {
     pub(super) topics: Topics,
     pub(super) envelope: Envelope,
     pub(super) head: watch::Receiver<u64>,
+    /// Our copy of the progress that the log's writer owns.
     pub(super) progress: Progress,
+    /// What it was not told yet.
+    pub(super) unsaved: Settled,
+    /// Dead letters that are made pending again.
+    revived: mpsc::UnboundedReceiver<Revived>,
+    /// Since when the broker does not allow us to publish an event.
+    pub(super) refused: HashMap<u64, Instant>,
     /// Our window; halved where acknowledgements did not come in time, so that a slow line is not sent the same again
     /// and again.
     pub(super) limit: u16,
@@ -90,6 +98,9 @@ impl Session {
             envelope: Envelope::new(&identity, log.id_prefix()),
             head: log.head(),
             progress: Progress::default(),
+            unsaved: Settled::default(),
+            revived: mpsc::unbounded_channel().1,
+            refused: HashMap::new(),
             limit: config.window,
             backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
             brokers: config.addresses().into_iter().map(|address| (address, None)).collect(),
@@ -104,10 +115,8 @@ impl Session {
 
     /// Forwards until stopped, or until the log has stopped.
     pub(super) async fn run(mut self) {
-        let log = self.log.clone();
-        match tokio::task::spawn_blocking(move || log.progress()).await {
-            Ok(Ok(progress)) => self.progress = progress,
-            Ok(Err(error)) => return tracing::error!(%error, "the forwarder's position cannot be read"),
+        match self.log.follow().await {
+            Ok((progress, revived)) => (self.progress, self.revived) = (progress, revived),
             Err(error) => return tracing::error!(%error, "the forwarder's position cannot be read"),
         }
         self.refresh(0);
@@ -141,6 +150,10 @@ impl Session {
     /// One connection from its first byte to its end. `connected` tells whether the broker had accepted us, `good`
     /// whether it took something from us or lasted for a while.
     async fn connect(&mut self, connected: &mut bool, good: &mut bool) -> Result<Left, Lost> {
+        while let Ok(ranges) = self.revived.try_recv() {
+            ranges.into_iter().for_each(|(first, last)| self.progress.revive(first, last));
+        }
+        self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
         let Some((address, _)) = self.brokers.get(self.at) else { return Err(Lost::Unsuitable("it has no address")) };
         let (config, address) = (self.config.clone(), address.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&config, address)).await;
@@ -163,14 +176,14 @@ impl Session {
         self.metrics.forward_connections.with_label_values(&["connected"]).inc();
         self.metrics.forward_connected.set(1);
         self.show_broker(true);
-        let pending = settled::pending(&self.progress, *self.head.borrow());
+        let pending = self.progress.pending(*self.head.borrow());
         if let Some((address, complaint)) = self.brokers.get_mut(self.at) {
             *complaint = None;
             tracing::info!(broker = %address, version = self.config.version.name(), pending, "connected to the broker");
         }
         self.publish_health(&mut connection, Status::Online)?;
         let end = self.forward(&mut connection).await;
-        self.save(&mut connection);
+        self.save(&connection);
         *good = since.elapsed() >= STABLE || connection.accepted() >= u64::from(self.config.window);
         if end.is_ok() {
             connection.client.leave().await;
@@ -183,7 +196,7 @@ impl Session {
         &self,
         route: &Route,
         greeting: &Greeting,
-    ) -> Result<Option<(Client, super::wire::Limits)>, Broken> {
+    ) -> Result<Option<(Client, Limits)>, Broken> {
         let patience = Duration::from_secs(u64::from(self.config.connect_timeout_s.max(1)));
         let connect = Client::connect(route, self.config.version, greeting, patience);
         let mut connect = pin!(connect);
@@ -206,8 +219,8 @@ impl Session {
             if let Some(left) = self.fill(connection, Instant::now())? {
                 return Ok(left);
             }
-            let waits = connection.waits_for_events();
-            let forwarding = connection.is_forwarding();
+            let (forwarding, reads) = (connection.is_forwarding(), connection.may_read());
+            let due = self.batch_due(connection);
             tokio::select! {
                 word = connection.client.hear() => {
                     let now = Instant::now();
@@ -217,8 +230,13 @@ impl Session {
                         self.hear(connection, word, now)?;
                     }
                 }
-                rows = connection::read(&mut connection.reading) => self.take_rows(connection, rows?),
-                changed = self.head.changed(), if waits => changed.map_err(|_| LogError::Stopped)?,
+                rows = connection::read(&mut connection.reading) => {
+                    let (read, rows) = rows?;
+                    self.take_rows(connection, read, rows);
+                }
+                changed = self.head.changed(), if reads => changed.map_err(|_| LogError::Stopped)?,
+                Some(ranges) = self.revived.recv(), if reads => self.revive(connection, ranges),
+                () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && connection.has_room() => {}
                 () = self.stop.cancelled(), if forwarding => self.drain(connection),
                 _ = check.tick() => self.check(connection, Instant::now()).await?,
             }
@@ -226,18 +244,19 @@ impl Session {
         }
     }
 
-    /// Saves the progress if it moved, and shows it.
-    fn save(&self, connection: &mut Connection) {
-        if std::mem::take(&mut connection.moved) {
-            self.log.save_progress(self.progress.clone());
+    /// Tells the log what was dealt with, and shows it.
+    fn save(&mut self, connection: &Connection) {
+        if !self.unsaved.is_empty() {
+            self.log.settle(std::mem::take(&mut self.unsaved));
         }
+        self.metrics.forward_held.set(i64::try_from(connection.held()).unwrap_or(i64::MAX));
         self.refresh(connection.in_flight());
     }
 
     fn refresh(&self, in_flight: usize) {
         let Progress { forwarded, dead_lettered, discarded, .. } = self.progress;
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.forward_pending.set(gauge(settled::pending(&self.progress, *self.head.borrow())));
+        self.metrics.forward_pending.set(gauge(self.progress.pending(*self.head.borrow())));
         self.metrics.forward_forwarded.set(gauge(forwarded));
         self.metrics.forward_dead_lettered.set(gauge(dead_lettered));
         self.metrics.forward_discarded.set(gauge(discarded));

@@ -13,6 +13,8 @@ pub(super) enum Message {
     Health,
     /// The event at this place in the log.
     Event(u64),
+    /// The events at these places, in one message.
+    Batch(Vec<u64>),
 }
 
 /// A message on its way.

@@ -139,6 +139,11 @@ impl Version {
         }
     }
 
+    /// Whether a message can say what its payload is.
+    pub(super) fn describes(self) -> bool {
+        self == Version::V5
+    }
+
     /// Appends the first packet of a connection. The session is always a clean one.
     pub(super) fn greet(self, greeting: &Greeting, out: &mut BytesMut) -> Result<(), Garbled> {
         let Greeting { client_id, keep_alive_s, login, will } = greeting;

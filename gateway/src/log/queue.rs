@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{LogError, Progress, Receipt, Submission};
+use super::{LogError, Progress, Receipt, Settled, Submission};
 
 /// Most submissions of one lane in one transaction. Bounds the time that a transaction holds the others up.
 const CYCLE: usize = 2048;
@@ -26,13 +26,25 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<Receipt, LogError>>,
 }
 
+/// The dead letters that were made pending again, as ranges.
+pub type Revived = Vec<(u64, u64)>;
+
+/// A question about the forwarder's progress, answered once what was said before is committed.
+pub(super) enum Question {
+    /// Where does it stand? From then on, whoever asked hears what is replayed.
+    Follow(oneshot::Sender<(Progress, mpsc::UnboundedReceiver<Revived>)>),
+    /// Make these dead letters pending again: how many are there?
+    Replay(u64, u64, oneshot::Sender<Result<u64, LogError>>),
+}
+
 /// What the writer takes at once.
 #[derive(Default)]
 pub(super) struct Cycle {
     pub(super) jobs: Vec<Job>,
     /// Positions of plugins that moved without effects, newest last.
     pub(super) cursors: Vec<(String, u64)>,
-    pub(super) progress: Option<Progress>,
+    pub(super) settled: Settled,
+    pub(super) questions: Vec<Question>,
     /// No more will come, and this is all that was left.
     pub(super) last: bool,
 }
@@ -42,7 +54,8 @@ struct Waiting {
     ingest: VecDeque<Job>,
     rules: VecDeque<Job>,
     cursors: Vec<(String, u64)>,
-    progress: Option<Progress>,
+    settled: Settled,
+    questions: Vec<Question>,
     closed: bool,
 }
 
@@ -81,10 +94,19 @@ impl Queue {
         self.woken.notify_one();
     }
 
-    /// Notes the forwarder's progress: it rides along with the next transaction.
-    pub(super) fn progress(&self, progress: Progress) {
-        self.lock().progress = Some(progress);
+    /// Notes what the forwarder has dealt with: it rides along with the next transaction.
+    pub(super) fn settle(&self, settled: Settled) {
+        self.lock().settled.append(settled);
         self.woken.notify_one();
+    }
+
+    /// Asks about the forwarder's progress; drops the question where the writer has stopped.
+    pub(super) fn ask(&self, question: Question) {
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.questions.push(question);
+            self.woken.notify_one();
+        }
     }
 
     /// Takes nothing more; the writer ends after what waits now.
@@ -96,13 +118,15 @@ impl Queue {
     /// Waits for work, and takes it. What only rides along waits `patience` for company.
     pub(super) fn take(&self, patience: Duration) -> Cycle {
         let mut waiting = self.lock();
-        while waiting.ingest.is_empty() && waiting.rules.is_empty() && !waiting.closed {
-            if waiting.cursors.is_empty() && waiting.progress.is_none() {
+        let idle = |waiting: &Waiting| {
+            waiting.ingest.is_empty() && waiting.rules.is_empty() && waiting.questions.is_empty() && !waiting.closed
+        };
+        while idle(&waiting) {
+            if waiting.cursors.is_empty() && waiting.settled.is_empty() {
                 waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let alone =
-                |waiting: &mut Waiting| waiting.ingest.is_empty() && waiting.rules.is_empty() && !waiting.closed;
+            let alone = |waiting: &mut Waiting| idle(waiting);
             waiting = self.woken.wait_timeout_while(waiting, patience, alone).unwrap_or_else(PoisonError::into_inner).0;
             break;
         }
@@ -115,7 +139,8 @@ impl Queue {
             let count = queue.len().min(CYCLE);
             cycle.jobs.extend(queue.drain(..count));
         }
-        cycle.progress = waiting.progress.take();
+        cycle.settled = std::mem::take(&mut waiting.settled);
+        cycle.questions = std::mem::take(&mut waiting.questions);
         cycle.last = waiting.closed && waiting.ingest.is_empty() && waiting.rules.is_empty();
         cycle
     }

@@ -8,6 +8,8 @@ mod fake_broker;
 mod forward;
 mod forwarding;
 mod gateway;
+mod hostile;
+mod hostile_broker;
 mod http;
 mod many;
 mod mosquitto;
