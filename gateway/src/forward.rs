@@ -147,7 +147,11 @@ impl Config {
             "token_file",
             "needs a username with MQTT 3.1.1",
         );
-        fault(self.token_file.is_some() && self.password_file.is_some(), "token_file", "there is a password_file already");
+        fault(
+            self.token_file.is_some() && self.password_file.is_some(),
+            "token_file",
+            "there is a password_file already",
+        );
         for broker in &self.brokers {
             if let Err(why) = Address::parse(broker) {
                 fault(true, "brokers", &format!("`{broker}`: {why}"));

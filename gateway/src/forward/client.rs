@@ -97,7 +97,9 @@ impl Client {
         greeting: &Greeting,
         patience: Duration,
     ) -> Result<(Client, Limits), Broken> {
-        tokio::time::timeout(patience, Client::establish(route, version, greeting)).await.unwrap_or(Err(Broken::Timeout))
+        tokio::time::timeout(patience, Client::establish(route, version, greeting))
+            .await
+            .unwrap_or(Err(Broken::Timeout))
     }
 
     async fn establish(route: &Route, version: Version, greeting: &Greeting) -> Result<(Client, Limits), Broken> {
@@ -248,8 +250,7 @@ mod tests {
     use crate::forward::wire::Publication;
 
     fn greeting() -> Greeting {
-        let will =
-            Publication { topic: "h".to_owned(), payload: bytes::Bytes::new(), retain: false, content: None };
+        let will = Publication { topic: "h".to_owned(), payload: bytes::Bytes::new(), retain: false, content: None };
         Greeting { client_id: "id".to_owned(), keep_alive_s: 15, login: None, will }
     }
 
@@ -274,12 +275,8 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_is_given_up_loses_no_byte_either_way() {
         let (mut client, mut broker) = pair().await;
-        let publication = Publication {
-            topic: "t".to_owned(),
-            payload: vec![b'x'; 4_000_000].into(),
-            retain: false,
-            content: None,
-        };
+        let publication =
+            Publication { topic: "t".to_owned(), payload: vec![b'x'; 4_000_000].into(), retain: false, content: None };
         let packet = Version::V5.packet(publication);
         let size = packet.size();
         client.say(packet, 1).expect("fits");

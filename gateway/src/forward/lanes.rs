@@ -150,9 +150,10 @@ impl Lanes {
         }
         let live = self.live.as_mut().map(|lane| &mut lane.rows);
         let backlog = backlog.then_some(&mut self.backlog.rows);
-        [Some(&mut self.urgent), live, backlog].into_iter().flatten().find_map(|rows| {
-            std::iter::from_fn(|| rows.pop_front()).find(|row| wanted(row.seq))
-        })
+        [Some(&mut self.urgent), live, backlog]
+            .into_iter()
+            .flatten()
+            .find_map(|rows| std::iter::from_fn(|| rows.pop_front()).find(|row| wanted(row.seq)))
     }
 
     /// What is to be read next, if anything is.
@@ -186,7 +187,8 @@ impl Lanes {
             }
             lane.cursor = row.seq;
             let waits = lane.rows.len() >= room;
-            let rows = if waits && row.event.severity == Severity::Critical { &mut self.urgent } else { &mut lane.rows };
+            let rows =
+                if waits && row.event.severity == Severity::Critical { &mut self.urgent } else { &mut lane.rows };
             rows.push_back(row);
         }
         missing

@@ -192,11 +192,7 @@ impl Session {
     }
 
     /// Waits for the broker's acceptance; `None` where we were asked to stop first.
-    async fn welcome(
-        &self,
-        route: &Route,
-        greeting: &Greeting,
-    ) -> Result<Option<(Client, Limits)>, Broken> {
+    async fn welcome(&self, route: &Route, greeting: &Greeting) -> Result<Option<(Client, Limits)>, Broken> {
         let patience = Duration::from_secs(u64::from(self.config.connect_timeout_s.max(1)));
         let connect = Client::connect(route, self.config.version, greeting, patience);
         let mut connect = pin!(connect);

@@ -54,8 +54,8 @@ impl Tls {
             .with_root_certificates(roots);
         let config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
-                let private =
-                    PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| format!("{}: {error}", key.display()))?;
+                let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+                    .map_err(|error| format!("{}: {error}", key.display()))?;
                 builder
                     .with_client_auth_cert(certificates(certificate)?, private)
                     .map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?

@@ -150,10 +150,8 @@ impl Version {
         let login = login.as_ref();
         match self {
             Version::V5 => {
-                let properties = v5::ConnectProperties {
-                    max_packet_size: Some(MAX_INCOMING),
-                    ..v5::ConnectProperties::new()
-                };
+                let properties =
+                    v5::ConnectProperties { max_packet_size: Some(MAX_INCOMING), ..v5::ConnectProperties::new() };
                 let connect = v5::Connect {
                     keep_alive: *keep_alive_s,
                     client_id: client_id.clone(),
@@ -217,14 +215,9 @@ impl Version {
                     ..v5::PublishProperties::default()
                 }),
             }),
-            Version::V311 => Packet::V311(v4::Publish {
-                dup: false,
-                qos: mqtt4::QoS::AtLeastOnce,
-                retain,
-                topic,
-                pkid: 1,
-                payload,
-            }),
+            Version::V311 => {
+                Packet::V311(v4::Publish { dup: false, qos: mqtt4::QoS::AtLeastOnce, retain, topic, pkid: 1, payload })
+            }
         }
     }
 
@@ -440,13 +433,9 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_garbled_and_never_waited_for() {
         assert!(read_all(Version::V5, &[0x20, 3, 0, 0, 9])[0].is_err(), "properties that are not there");
-        for bytes in [
-            &[0x40, 1, 0][..],
-            &[0x00, 0],
-            &[0xff; 8],
-            &[0x40, 0xff, 0xff, 0xff, 0x7f],
-            &[0x30, 4, 0, 1, b'a', 0],
-        ] {
+        for bytes in
+            [&[0x40, 1, 0][..], &[0x00, 0], &[0xff; 8], &[0x40, 0xff, 0xff, 0xff, 0x7f], &[0x30, 4, 0, 1, b'a', 0]]
+        {
             for version in [Version::V5, Version::V311] {
                 assert!(read_all(version, bytes)[0].is_err(), "{bytes:?} in {version:?}");
             }

@@ -33,8 +33,7 @@ impl Reader {
     /// The events at these places, as far as they are here, in their order.
     pub(super) fn read_places(&self, places: &[u64]) -> rusqlite::Result<Vec<Arc<Stored>>> {
         self.ask(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq = ?1")?;
+            let mut select = connection.prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq = ?1")?;
             let rows = places.iter().map(|seq| select.query_row([number(*seq)], stored).optional());
             rows.filter_map(Result::transpose).collect()
         })
@@ -55,9 +54,8 @@ impl Reader {
 /// A row of `seq, terminal_seq, json`.
 fn stored(row: &Row<'_>) -> rusqlite::Result<Arc<Stored>> {
     let json: String = row.get(2)?;
-    let event = serde_json::from_str(&json).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    let event = serde_json::from_str(&json)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error)))?;
     let (seq, terminal_seq) = (place(row.get(0)?), place(row.get(1)?));
     Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
 }

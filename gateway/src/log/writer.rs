@@ -67,7 +67,11 @@ impl Writer {
         if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.settled.is_empty() && cycle.questions.is_empty() {
             return Ok(());
         }
-        if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.settled.is_empty() && !asks_to_write(&cycle.questions) {
+        if cycle.jobs.is_empty()
+            && cycle.cursors.is_empty()
+            && cycle.settled.is_empty()
+            && !asks_to_write(&cycle.questions)
+        {
             self.answer(Vec::new(), cycle.questions);
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! The short form runs here. The long one: `HOSTILE_EVENTS=100000 HOSTILE_SEEDS=20 cargo nextest run --release -p
 //! vestibule --test it hostile --no-capture`.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,12 +11,16 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use vestibule::forward::{Config, Tls, Version};
 
 use crate::certificates::Authority;
 use crate::forwarding::{DEADLINE, Gateway, to};
 use crate::hostile_broker::{self, Dice};
+
+/// Runs at once.
+const AT_ONCE: usize = 8;
 
 fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -105,9 +110,17 @@ async fn a_hostile_broker_gets_everything_and_nothing_counts_before_it_was_read(
     let (events, seeds) = (from_environment("HOSTILE_EVENTS", 2000), from_environment("HOSTILE_SEEDS", 2));
     let kinds = [(Version::V5, false), (Version::V311, false), (Version::V5, true), (Version::V311, true)];
     let begun = Instant::now();
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let start = |seed, version, tls| {
+        let turns = Arc::clone(&turns);
+        tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await.expect("never closed");
+            run(seed, version, tls, events).await
+        })
+    };
     let runs = kinds.map(|(version, tls)| {
-        let seeds = (1..=seeds).map(|seed| tokio::spawn(run(seed, version, tls, events)));
-        (version, tls, seeds.collect::<Vec<_>>())
+        let seeds: Vec<_> = (1..=seeds).map(|seed| start(seed, version, tls)).collect();
+        (version, tls, seeds)
     });
     for (version, tls, runs) in runs {
         let mut sum = Sum::default();
@@ -119,7 +132,8 @@ async fn a_hostile_broker_gets_everything_and_nothing_counts_before_it_was_read(
             sum.dead_letters += one.dead_letters;
             sum.strays += one.strays;
         }
-        println!(
+        let _ = writeln!(
+            std::io::stdout(),
             "MQTT {} {}: {} events, {} publishes read, {} connections, {} dead letters, {} stray acks, by {:.1} s",
             version.name(),
             if tls { "by TLS" } else { "plain" },

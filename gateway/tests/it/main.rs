@@ -13,6 +13,7 @@ mod hostile_broker;
 mod http;
 mod many;
 mod mosquitto;
+mod outbox;
 mod plugins;
 mod proxy;
 mod serial;
