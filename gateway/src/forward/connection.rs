@@ -120,9 +120,13 @@ impl Connection {
         }
     }
 
-    /// Whether we were not asked to stop yet.
-    pub(super) fn is_forwarding(&self) -> bool {
+    fn is_forwarding(&self) -> bool {
         self.phase == Phase::Forwarding
+    }
+
+    /// Whether we were not asked to stop yet.
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self.phase, Phase::Forwarding | Phase::Renewing)
     }
 
     /// Whether something new can be read at once.

@@ -215,7 +215,7 @@ impl Session {
             if let Some(left) = self.fill(connection, Instant::now())? {
                 return Ok(left);
             }
-            let (forwarding, reads) = (connection.is_forwarding(), connection.may_read());
+            let (goes_on, reads) = (connection.goes_on(), connection.may_read());
             let due = self.batch_due(connection);
             tokio::select! {
                 word = connection.client.hear() => {
@@ -233,7 +233,7 @@ impl Session {
                 changed = self.head.changed(), if reads => changed.map_err(|_| LogError::Stopped)?,
                 Some(ranges) = self.revived.recv(), if reads => self.revive(connection, ranges),
                 () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && connection.has_room() => {}
-                () = self.stop.cancelled(), if forwarding => self.drain(connection),
+                () = self.stop.cancelled(), if goes_on => self.drain(connection),
                 _ = check.tick() => self.check(connection, Instant::now()).await?,
             }
             self.save(connection);
