@@ -25,8 +25,10 @@ const SHORT_REST: u64 = 1024;
 const FORBIDDEN: usize = 1024;
 /// Most of those that are tried again at once.
 const FORBIDDEN_AT_ONCE: usize = 64;
-/// After this long without a missing acknowledgement, a window that was lowered grows again.
-const GROW_AFTER: Duration = Duration::from_secs(30);
+/// A window that was lowered grows again after so many times its size of brisk acknowledgements.
+const GROW_AFTER: usize = 8;
+/// An acknowledgement is brisk that takes less than this part of the time it may take.
+const BRISK: u32 = 4;
 /// Bytes of a batch's packet beside its payload and topic, at most.
 const BATCH_FRAME: usize = 256;
 
@@ -85,7 +87,8 @@ pub(super) struct Connection {
     phase: Phase,
     dead_letters: u64,
     accepted: u64,
-    grow_at: Instant,
+    /// Brisk acknowledgements in a row.
+    brisk: usize,
     watch: Watch,
 }
 
@@ -115,7 +118,7 @@ impl Connection {
             phase: Phase::Forwarding,
             dead_letters: 0,
             accepted: 0,
-            grow_at: now + GROW_AFTER,
+            brisk: 0,
             watch,
         }
     }
@@ -204,7 +207,9 @@ impl Session {
             self.metrics.forward_stray_acks.inc();
             return;
         };
-        self.metrics.forward_ack_seconds.observe(now.saturating_duration_since(sent.at).as_secs_f64());
+        let age = now.saturating_duration_since(sent.at);
+        self.metrics.forward_ack_seconds.observe(age.as_secs_f64());
+        self.pace(connection, age);
         if connection.is_backlog(&sent.message) {
             connection.backlog_in_flight -= 1;
         }
@@ -246,6 +251,22 @@ impl Session {
                 connection.later.soon(now);
             }
             Verdict::Never(reason) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, reason)),
+        }
+    }
+
+    /// How long an acknowledgement may take.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.ack_timeout_s.max(1)))
+    }
+
+    /// Lets a window grow that was lowered where acknowledgements did not come in time: as far as they come briskly, so
+    /// that a slow line is not driven into the next timeout.
+    fn pace(&mut self, connection: &mut Connection, age: Duration) {
+        connection.brisk = if age < self.patience() / BRISK { connection.brisk + 1 } else { 0 };
+        if self.limit < self.config.window && connection.brisk >= GROW_AFTER * usize::from(self.limit) {
+            self.limit = self.limit.saturating_mul(2).min(self.config.window);
+            connection.window.set_limit(self.limit.min(connection.most));
+            connection.brisk = 0;
         }
     }
 
@@ -495,9 +516,9 @@ impl Session {
         connection.lanes.rewind(&self.progress);
     }
 
-    /// What is due now and then: the watchdog, the ping, changed files, the window's growth, the summary of dead letters.
+    /// What is due now and then: the watchdog, the ping, changed files, the summary of dead letters.
     pub(super) async fn check(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        let patience = Duration::from_secs(u64::from(self.config.ack_timeout_s.max(1)));
+        let patience = self.patience();
         if connection.window.oldest().is_some_and(|oldest| now.saturating_duration_since(oldest) > patience) {
             return Err(Lost::AckTimeout(patience));
         }
@@ -510,11 +531,6 @@ impl Session {
         }
         connection.dead_letters = 0;
         connection.lanes.retry();
-        if now >= connection.grow_at && self.limit < self.config.window {
-            self.limit = self.limit.saturating_mul(2).min(self.config.window);
-            connection.window.set_limit(self.limit.min(connection.most));
-            connection.grow_at = now + GROW_AFTER;
-        }
         Ok(())
     }
 

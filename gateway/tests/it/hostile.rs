@@ -20,7 +20,7 @@ use crate::forwarding::{DEADLINE, Gateway, to};
 use crate::hostile_broker::{self, Dice};
 
 /// Runs at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 20;
 
 fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
