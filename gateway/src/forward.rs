@@ -22,10 +22,12 @@ mod health;
 mod held;
 mod lanes;
 mod payload;
+mod publish;
 mod secrets;
 mod session;
 mod tls;
 mod topic;
+mod verdicts;
 mod window;
 mod wire;
 

@@ -2,35 +2,25 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
-use super::batch::{self, Batch};
-use super::client::{Broken, Client};
-use super::health::{self, Status};
+use super::batch::Batch;
+use super::client::Client;
+use super::health::Status;
 use super::held::Held;
 use super::lanes::{Lanes, Wish};
 use super::secrets::Watch;
 use super::session::{Left, Lost, Session};
 use super::window::{Message, Window};
-use super::wire::{Content, Limits, Packet, Publication, Verdict, Word};
-use super::{payload, topic};
-use crate::event::Severity;
+use super::wire::Limits;
 use crate::log::{LogError, Outcome, Revived, Stored};
 
 /// At stop, a rest of events up to this long is still sent.
 const SHORT_REST: u64 = 1024;
-/// Most events that an access list holds back before the oldest of them are set aside.
-const FORBIDDEN: usize = 1024;
 /// Most of those that are tried again at once.
 const FORBIDDEN_AT_ONCE: usize = 64;
-/// A window that was lowered grows again after so many times its size of brisk acknowledgements.
-const GROW_AFTER: usize = 8;
-/// An acknowledgement is brisk that takes less than this part of the time it may take.
-const BRISK: u32 = 4;
-/// Bytes of a batch's packet beside its payload and topic, at most.
-const BATCH_FRAME: usize = 256;
 
 /// Where a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,35 +50,35 @@ pub(super) type Reading = JoinHandle<(Read, Rows)>;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
-    window: Window,
+    pub(super) window: Window,
     /// Most messages that we and the broker allow in flight.
-    most: u16,
+    pub(super) most: u16,
     lanes: Lanes,
     pub(super) reading: Option<Reading>,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// Events in flight, in the batch, or put off: no lane sends them.
-    taken: HashSet<u64>,
+    pub(super) taken: HashSet<u64>,
     /// Messages in flight that are older than this connection.
-    backlog_in_flight: usize,
+    pub(super) backlog_in_flight: usize,
     /// Put off by a broker that has too much.
-    later: Held,
+    pub(super) later: Held,
     /// Put off by an access list.
-    forbidden: Held,
+    pub(super) forbidden: Held,
     /// Events of a batch that the broker refused: each goes alone, to find the one.
-    alone: HashSet<u64>,
+    pub(super) alone: HashSet<u64>,
     /// Events up to here were there before this connection.
     replayed_through: u64,
     /// Dead letters that were made pending again.
     revived: Revived,
-    max_packet: usize,
+    pub(super) max_packet: usize,
     /// Whether the broker keeps retained messages.
-    retains: bool,
-    number: u32,
+    pub(super) retains: bool,
+    pub(super) number: u32,
     phase: Phase,
-    dead_letters: u64,
-    accepted: u64,
+    pub(super) dead_letters: u64,
+    pub(super) accepted: u64,
     /// Brisk acknowledgements in a row.
-    brisk: usize,
+    pub(super) brisk: usize,
     watch: Watch,
 }
 
@@ -123,7 +113,7 @@ impl Connection {
         }
     }
 
-    fn is_forwarding(&self) -> bool {
+    pub(super) fn is_forwarding(&self) -> bool {
         self.phase == Phase::Forwarding
     }
 
@@ -158,7 +148,7 @@ impl Connection {
     }
 
     /// Whether an event is sent again, or older than this connection.
-    fn is_replayed(&self, seq: u64) -> bool {
+    pub(super) fn is_replayed(&self, seq: u64) -> bool {
         seq <= self.replayed_through
             || self.taken.contains(&seq)
             || self.revived.iter().any(|(first, last)| (*first..=*last).contains(&seq))
@@ -169,7 +159,7 @@ impl Connection {
         !self.lanes.live_waits(head) || self.backlog_in_flight < usize::from(self.most / 4).max(1)
     }
 
-    fn is_backlog(&self, message: &Message) -> bool {
+    pub(super) fn is_backlog(&self, message: &Message) -> bool {
         let first = match message {
             Message::Health => None,
             Message::Event(seq) => Some(seq),
@@ -189,122 +179,6 @@ pub(super) async fn read(reading: &mut Option<Reading>) -> Result<(Read, Vec<Arc
 }
 
 impl Session {
-    /// Takes one word of the broker.
-    pub(super) fn hear(&mut self, connection: &mut Connection, word: Word, now: Instant) -> Result<(), Lost> {
-        match word {
-            Word::Ack(id, verdict) => self.answered(connection, id, verdict, now),
-            Word::Pong => {}
-            Word::Goodbye(why) => return Err(Broken::Ended(why).into()),
-            Word::Welcome(_) | Word::Refusal(_) => {
-                return Err(Broken::Ended("it answered our greeting twice".to_owned()).into());
-            }
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, connection: &mut Connection, id: u16, verdict: Verdict, now: Instant) {
-        let Some(sent) = connection.window.answered(id) else {
-            self.metrics.forward_stray_acks.inc();
-            return;
-        };
-        let age = now.saturating_duration_since(sent.at);
-        self.metrics.forward_ack_seconds.observe(age.as_secs_f64());
-        self.pace(connection, age);
-        if connection.is_backlog(&sent.message) {
-            connection.backlog_in_flight -= 1;
-        }
-        let seqs = match sent.message {
-            Message::Event(seq) => vec![seq],
-            Message::Batch(seqs) => seqs,
-            Message::Health if verdict == Verdict::Accepted => return,
-            Message::Health => {
-                let topic = self.topics.health();
-                return tracing::warn!(topic, reason = ?verdict, "the broker does not take our health");
-            }
-        };
-        match verdict {
-            Verdict::Accepted => {
-                self.metrics.forward_published.inc();
-                connection.later.relax();
-                for seq in seqs {
-                    connection.accepted += 1;
-                    if self.refused.remove(&seq).is_some() {
-                        connection.forbidden.soon(now);
-                    }
-                    self.settle(connection, Outcome::Forwarded, seq);
-                }
-            }
-            Verdict::Later(reason) => {
-                for seq in seqs {
-                    if let Some(pause) = connection.later.hold(seq, now) {
-                        tracing::warn!(reason, ?pause, "the broker puts events off; they are sent again");
-                    }
-                }
-            }
-            Verdict::Forbidden => seqs.into_iter().for_each(|seq| self.forbidden(connection, seq, now)),
-            Verdict::Never(reason) if seqs.len() > 1 => {
-                tracing::warn!(reason, events = seqs.len(), "the broker refuses a batch; its events go alone");
-                for seq in seqs {
-                    connection.alone.insert(seq);
-                    let _ = connection.later.hold(seq, now);
-                }
-                connection.later.soon(now);
-            }
-            Verdict::Never(reason) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, reason)),
-        }
-    }
-
-    /// How long an acknowledgement may take.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(u64::from(self.config.ack_timeout_s.max(1)))
-    }
-
-    /// Lets a window grow that was lowered where acknowledgements did not come in time: as far as they come briskly, so
-    /// that a slow line is not driven into the next timeout.
-    fn pace(&mut self, connection: &mut Connection, age: Duration) {
-        connection.brisk = if age < self.patience() / BRISK { connection.brisk + 1 } else { 0 };
-        if self.limit < self.config.window && connection.brisk >= GROW_AFTER * usize::from(self.limit) {
-            self.limit = self.limit.saturating_mul(2).min(self.config.window);
-            connection.window.set_limit(self.limit.min(connection.most));
-            connection.brisk = 0;
-        }
-    }
-
-    /// An access list is mended by people: they have a while to do so.
-    fn forbidden(&mut self, connection: &mut Connection, seq: u64, now: Instant) {
-        let patience = Duration::from_secs(self.config.refused_after_s);
-        let since = *self.refused.entry(seq).or_insert(now);
-        if now.saturating_duration_since(since) >= patience {
-            return self.set_aside(connection, seq, "not authorised");
-        }
-        if let Some(pause) = connection.forbidden.hold(seq, now) {
-            tracing::warn!(seq, ?pause, "the broker does not allow us to publish events; they are sent again");
-        }
-        if connection.forbidden.len() > FORBIDDEN
-            && let Some(oldest) = connection.forbidden.oldest()
-        {
-            self.set_aside(connection, oldest, "not authorised, and too many others are not");
-        }
-    }
-
-    /// An event that can never be forwarded is dealt with, and counted as such.
-    fn set_aside(&mut self, connection: &mut Connection, seq: u64, reason: &str) {
-        self.refused.remove(&seq);
-        self.settle(connection, Outcome::DeadLettered(reason.to_owned()), seq);
-        connection.dead_letters += 1;
-        // The rest is counted and said once a second.
-        if connection.dead_letters == 1 {
-            tracing::warn!(seq, reason, "an event cannot be forwarded and is set aside");
-        }
-    }
-
-    fn settle(&mut self, connection: &mut Connection, outcome: Outcome, seq: u64) {
-        connection.taken.remove(&seq);
-        connection.alone.remove(&seq);
-        self.progress.settle(&outcome, seq, seq);
-        self.unsaved.push(outcome, seq, seq);
-    }
-
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
     /// Answers that the connection is to be left, once it is.
     pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<Option<Left>, Lost> {
@@ -390,120 +264,6 @@ impl Session {
             if lost > 0 {
                 tracing::error!(first, last, lost, "events were pruned before they were forwarded");
             }
-        }
-    }
-
-    /// Publishes one event, or puts it in the batch.
-    fn publish(&mut self, connection: &mut Connection, stored: &Stored, now: Instant) -> Result<(), Lost> {
-        let replayed = connection.is_replayed(stored.seq);
-        connection.taken.insert(stored.seq);
-        let payload = self.envelope.wrap(stored, replayed);
-        let Some(limits) = self.config.batch.clone() else {
-            let content = self.describes(payload::CONTENT_TYPE);
-            let topic = self.topics.event(&stored.event);
-            let publication = Publication { topic, payload: payload.into(), retain: false, content };
-            return self.send(connection, Message::Event(stored.seq), publication, now);
-        };
-        let room = connection.max_packet.saturating_sub(self.topics.batch().len() + BATCH_FRAME);
-        let limits = batch::Batching { max_bytes: limits.max_bytes.min(room), ..limits };
-        let fits = Batch::default().fits(payload.len(), &limits);
-        let alone = stored.event.severity == Severity::Critical || connection.alone.contains(&stored.seq) || !fits;
-        if alone {
-            let mut single = Batch::default();
-            single.push(stored.seq, &payload, now);
-            return self.send_batch(connection, single, now);
-        }
-        if !connection.batch.fits(payload.len(), &limits) {
-            let full = std::mem::take(&mut connection.batch);
-            self.send_batch(connection, full, now)?;
-        }
-        connection.batch.push(stored.seq, &payload, now);
-        Ok(())
-    }
-
-    /// When the batch must go at the latest.
-    pub(super) fn batch_due(&self, connection: &Connection) -> Option<Instant> {
-        self.config.batch.as_ref().and_then(|limits| connection.batch.due(limits))
-    }
-
-    fn send_batch_when_due(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        let due = self.batch_due(connection).is_some_and(|due| now >= due || !connection.is_forwarding());
-        if due && connection.has_room() {
-            let batch = std::mem::take(&mut connection.batch);
-            self.send_batch(connection, batch, now)?;
-        }
-        Ok(())
-    }
-
-    fn send_batch(&mut self, connection: &mut Connection, mut batch: Batch, now: Instant) -> Result<(), Lost> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let (text, seqs) = batch.take();
-        let content = self.describes(batch::CONTENT_TYPE);
-        let packs = self.config.batch.as_ref().is_some_and(|limits| limits.zstd) && self.config.version.describes();
-        let packed = content.filter(|_| packs).and_then(|content| Some((content, batch::pack(&text)?)));
-        let (payload, content) = match packed {
-            Some((content, packed)) => (packed.into(), Some(Content { encoding: Some(batch::ENCODING), ..content })),
-            None => (text.into(), content),
-        };
-        let publication = Publication { topic: self.topics.batch().to_owned(), payload, retain: false, content };
-        self.send(connection, Message::Batch(seqs), publication, now)
-    }
-
-    /// Sends a message, or sets the events in it aside where no broker could take it. Its events are taken already.
-    fn send(
-        &mut self,
-        connection: &mut Connection,
-        message: Message,
-        publication: Publication,
-        now: Instant,
-    ) -> Result<(), Lost> {
-        match self.packet(connection, publication) {
-            Ok(packet) => {
-                connection.backlog_in_flight += usize::from(connection.is_backlog(&message));
-                let id = connection.window.send(message, now);
-                connection.client.say(packet, id)?;
-            }
-            Err(reason) => match message {
-                Message::Health => tracing::warn!(reason, "our health cannot be published"),
-                Message::Event(seq) => self.set_aside(connection, seq, &reason),
-                Message::Batch(seqs) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, &reason)),
-            },
-        }
-        Ok(())
-    }
-
-    /// The packet; a sentence where it cannot be sent. One that is too large would end this connection and every one
-    /// after it.
-    fn packet(&self, connection: &Connection, publication: Publication) -> Result<Packet, String> {
-        if publication.topic.len() > topic::MAX_BYTES {
-            return Err(format!("topic of {} bytes, at most {}", publication.topic.len(), topic::MAX_BYTES));
-        }
-        let packet = self.config.version.packet(publication);
-        let (size, most) = (packet.size(), connection.max_packet);
-        if size > most { Err(format!("packet of {size} bytes, at most {most}")) } else { Ok(packet) }
-    }
-
-    /// The content type, where it is to be said.
-    fn describes(&self, kind: &'static str) -> Option<Content> {
-        self.config.content_type.then_some(Content { kind, encoding: None })
-    }
-
-    /// Publishes our health, retained. The window has room for it: nothing else is under way, or one place is spare.
-    pub(super) fn publish_health(&mut self, connection: &mut Connection, status: Status) -> Result<(), Lost> {
-        let health = self.health(status, connection.number);
-        let publication = Publication { retain: connection.retains, ..health };
-        self.send(connection, Message::Health, publication, Instant::now())
-    }
-
-    /// What we say of ourselves.
-    pub(super) fn health(&self, status: Status, number: u32) -> Publication {
-        Publication {
-            topic: self.topics.health().to_owned(),
-            payload: health::payload(status, number, &self.identity, self.log.id_prefix()).into(),
-            retain: true,
-            content: self.describes(health::CONTENT_TYPE),
         }
     }
 
