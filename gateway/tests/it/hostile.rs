@@ -16,11 +16,11 @@ use tokio_rustls::TlsAcceptor;
 use vestibule::forward::{Config, Tls, Version};
 
 use crate::certificates::Authority;
-use crate::forwarding::{DEADLINE, Gateway, to};
+use crate::forwarding::{DEADLINE, Gateway, eventually, to};
 use crate::hostile_broker::{self, Dice};
 
 /// Runs at once.
-const AT_ONCE: usize = 20;
+const AT_ONCE: usize = 40;
 
 fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -90,6 +90,9 @@ async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     forwarder.stop(DEADLINE).await;
+    // They are written within a second.
+    let dead = usize::try_from(gateway.counts()[2]).expect("positive");
+    eventually(|| gateway.log.dead_letters(0, usize::MAX).expect("reads").len() == dead).await;
     let letters = gateway.log.dead_letters(0, usize::MAX).expect("reads");
     let (accepted, refused) = (seen.accepted.lock().expect("not poisoned"), seen.refused.lock().expect("not poisoned"));
     for seq in 1..=events {
