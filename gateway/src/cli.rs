@@ -1,13 +1,19 @@
 //! The command line: one file a verb.
 
+mod ask;
+mod capture;
 mod check;
 mod decode;
 mod demo;
 mod exit;
 mod health;
+mod import;
+mod journal;
 mod logging;
 mod run;
 mod sample;
+mod terminals;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,6 +38,11 @@ enum Verb {
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
+    Import(import::Import),
+    Capture(capture::Capture),
+    Terminals(terminals::Terminals),
+    Journal(journal::Journal),
+    Token(token::Token),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -50,6 +61,11 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
+        Verb::Import(import) => import.execute(),
+        Verb::Capture(capture) => capture.execute(),
+        Verb::Terminals(terminals) => terminals.execute(),
+        Verb::Journal(journal) => journal.execute(),
+        Verb::Token(token) => token.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

@@ -19,7 +19,7 @@ pub use faults::{Fault, Faults};
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
-use crate::{api, forward, link, log, rules, terminals};
+use crate::{api, auth, forward, link, log, rules, terminals};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -34,6 +34,9 @@ pub struct Config {
     /// The HTTP interface.
     #[serde(default)]
     pub http: api::Config,
+    /// Who may do what.
+    #[serde(default)]
+    pub auth: auth::Config,
     /// The MQTT broker; without it nothing is forwarded, and everything is kept.
     #[serde(default)]
     pub forward: Option<forward::Config>,
@@ -108,6 +111,12 @@ impl Config {
             if let Err(reason) = name(value) {
                 add(key.to_owned(), reason);
             }
+        }
+        for (key, reason) in self.http.faults(&self.auth) {
+            add(format!("http.{key}"), reason);
+        }
+        for (key, reason) in self.auth.faults() {
+            add(format!("auth.{key}"), reason);
         }
         if let Some(forward) = &self.forward {
             for (key, reason) in forward.faults() {
@@ -207,7 +216,7 @@ impl Config {
     }
 
     /// The links of each terminal, each with the profile it is decoded by. Call it on a configuration that was checked.
-    pub fn links(&self) -> Vec<(String, Vec<(link::Config, Arc<Profile>)>)> {
+    pub fn links(&self) -> Vec<(String, link::Profiled)> {
         let ready = |terminal: &terminals::Config| {
             let profile = self.profile(&terminal.profile).ok().map(Arc::new)?;
             let links =
@@ -227,6 +236,7 @@ impl Config {
                 profile: profile.into(),
                 time_zone: TimeZone::get(&config.time_zone).ok()?,
                 luno: config.luno.clone(),
+                pins: config.pin_sha256.clone(),
             })
         };
         self.terminal.iter().filter_map(ready).collect()

@@ -7,6 +7,7 @@ mod component;
 mod device;
 mod kind;
 mod money;
+mod numeric;
 
 use std::collections::BTreeMap;
 use std::fmt;

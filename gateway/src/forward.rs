@@ -1,4 +1,5 @@
-//! Forwarding: every event of the log to an MQTT broker, at least once, with a stable id.
+//! Forwarding: every event of the log to an MQTT broker, at least once, with a stable id; and, beside them, the present
+//! state of each terminal as a retained message.
 //!
 //! ```text
 //! log ──read_after──→ session ──QoS 1──→ broker
@@ -25,6 +26,7 @@ mod payload;
 mod publish;
 mod secrets;
 mod session;
+mod states;
 mod tls;
 mod topic;
 mod verdicts;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub use states::IsThere;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -209,9 +212,11 @@ pub struct Forwarder {
 }
 
 /// Starts forwarding in a task of the current runtime. It never fails: what the broker does is weather.
-pub fn start(config: Config, log: Log, identity: Identity, metrics: Arc<Metrics>) -> Forwarder {
+///
+/// `is_there` tells of which terminals the retained state is kept at the broker; of others it is cleared.
+pub fn start(config: Config, log: Log, identity: Identity, metrics: Arc<Metrics>, is_there: IsThere) -> Forwarder {
     let stop = CancellationToken::new();
-    let session = session::Session::new(config, identity, log, metrics, stop.clone());
+    let session = session::Session::new(config, identity, log, metrics, is_there, stop.clone());
     Forwarder { stop: stop.drop_guard(), task: tokio::spawn(session.run()) }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
@@ -16,8 +17,8 @@ use crate::link::{self, Links};
 use crate::log::{Log, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
-use crate::terminals::{Inventory, TerminalFold};
-use crate::{api, clock};
+use crate::terminals::{Directory, Inventory, TerminalFold};
+use crate::{api, auth, clock};
 
 /// How long a stop may take before what is left is left for the next start.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -36,6 +37,15 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// HTTP would be open to everybody.
+    #[error("http.listen: {0}")]
+    Exposed(String),
+    /// The tokens.
+    #[error("auth.tokens: {0}")]
+    Tokens(#[from] auth::FileFault),
+    /// The certificate of HTTP.
+    #[error("http.tls: {0}")]
+    Tls(String),
     /// A metric was defined twice: a bug.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -64,7 +74,7 @@ pub struct Gateway {
     links: Links,
     rules: Rules,
     forwarder: Option<Forwarder>,
-    api: tokio::task::JoinHandle<io::Result<()>>,
+    api: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -72,11 +82,18 @@ impl Gateway {
     /// Builds and starts every stage: what is wrong at start is an error, what goes wrong later is weather.
     ///
     /// # Errors
-    /// Where the store, the HTTP port or the rule engine cannot be had.
+    /// Where HTTP would be open to everybody, or the tokens, certificates, store, HTTP port or rule engine cannot be had.
     pub async fn start(config: Config) -> Result<Gateway, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let stop = CancellationToken::new();
+
+        // A configuration that was read from a file has been checked for this; whoever makes one otherwise is told here.
+        if let Some(reason) = config.http.exposed(&config.auth) {
+            return Err(StartError::Exposed(reason));
+        }
+        let auth = Auth::open(config.auth.clone())?;
+        let tls = config.http.tls.clone().map(api::Tls::open).transpose().map_err(StartError::Tls)?;
 
         let (terminals, links, listeners) = (config.terminals(), config.links(), config.listeners());
         let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
@@ -87,16 +104,28 @@ impl Gateway {
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        let view = api::View { log: log.clone(), metrics: Arc::clone(&metrics), stop: stop.clone() };
-        let api = tokio::spawn(api::serve(listener, view));
+        let directory = Directory::new(&config.terminal);
+        let view = api::View {
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            directory: directory.clone(),
+            auth,
+            stop: stop.clone(),
+        };
+        let api = tokio::spawn(api::serve(listener, config.http.clone(), tls, view));
 
         announce(&log, set_aside).await;
 
         let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
 
         let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
-        let forwarder =
-            config.forward.map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics)));
+        let is_there = {
+            let log = log.clone();
+            forward::IsThere::new(move |name| directory.knows(&log, name))
+        };
+        let forwarder = config
+            .forward
+            .map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics), is_there));
 
         let shared = link::Shared {
             log: log.clone(),
@@ -158,11 +187,7 @@ fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
 async fn announce(log: &Log, set_aside: Option<PathBuf>) {
     if let Some(path) = set_aside {
         tracing::error!(path = %path.display(), "The event store was damaged. It was set aside, and a new one begun.");
-        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let event = Event::new(Kind::GatewayStoreReplaced)
-            .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
-            .attribute("file", file);
-        append(log, event).await;
+        append(log, store_replaced(&path)).await;
     }
     let event = Event::new(Kind::GatewayStarted)
         .detail(format!("vestibule {} started", env!("CARGO_PKG_VERSION")))
@@ -171,13 +196,21 @@ async fn announce(log: &Log, set_aside: Option<PathBuf>) {
     append(log, event).await;
 }
 
+/// The event of a damaged store that was set aside.
+pub(crate) fn store_replaced(path: &Path) -> Event {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Event::new(Kind::GatewayStoreReplaced)
+        .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
+        .attribute("file", file)
+}
+
 /// Appends an event of the gateway itself.
 async fn append(log: &Log, mut event: Event) {
     let (now, synced) = clock::now();
     event.terminal = "gateway".to_owned();
     event.received_at = Some(now);
     event.time_synced = synced;
-    if let Err(error) = log.submit(Submission { events: vec![event.into()], plugin: None }).await {
+    if let Err(error) = log.submit(Submission { events: vec![event.into()], ..Submission::default() }).await {
         tracing::error!(%error, "An event of the gateway itself is not kept.");
     }
 }

@@ -13,6 +13,7 @@
 //! builds and drains all of it, and [`cli`] is the way in. `gateway/ARCHITECTURE.md` tells the rest.
 
 pub mod api;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,18 +1,24 @@
 //! The spine: one append-only table of events in SQLite, and durable positions over it.
 //!
+//! Beside the events stands the text of the journals they were read from, in the same transactions ([`Archive`] reads it).
+//!
 //! One thread writes ([`Log`] is the handle to it). It merges what all stages submit into one transaction a cycle (group
 //! commit), commits with `synchronous=FULL`, and only then answers. A submission that fails alone is rolled back to its
 //! savepoint; a commit that fails is indeterminate, so the writer stops and everything waiting gets [`LogError::Stopped`].
 //!
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
+mod board;
 mod dead_letter;
 mod epoch;
+mod journal;
 mod open;
 mod outbox;
 mod progress;
+mod pruning;
 mod queue;
 mod read;
+mod register;
 mod tail;
 mod transaction;
 mod writer;
@@ -26,13 +32,17 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use self::board::Board;
+pub use self::board::Standing;
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
+pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
 pub use self::open::OpenError;
 pub use self::progress::{Outcome, Progress, Settled};
 pub use self::queue::Revived;
 use self::queue::{Job, Queue};
 use self::read::Reader;
+pub use self::register::{Register, RegisterKind, RegisterRow};
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
 use self::writer::Writer;
@@ -49,11 +59,18 @@ pub struct Config {
     pub tail_events: usize,
     /// Most bytes of one event's JSON form; a larger one is refused.
     pub max_event_bytes: usize,
+    /// Days that the text of journals is kept; 0 for ever.
+    pub journal_keep_days: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { dir: PathBuf::from("/var/lib/vestibule"), tail_events: 4096, max_event_bytes: 256 * 1024 }
+        Config {
+            dir: PathBuf::from("/var/lib/vestibule"),
+            tail_events: 4096,
+            max_event_bytes: 256 * 1024,
+            journal_keep_days: 400,
+        }
     }
 }
 
@@ -75,8 +92,12 @@ pub struct Stored {
 pub struct Submission {
     /// Events to append, in this order.
     pub events: Vec<NewEvent>,
+    /// Lines of a journal to keep: those that the events were read from, and those that are none.
+    pub journal: Vec<NewLine>,
     /// A plugin's position and state, moved together with the events it made.
     pub plugin: Option<PluginCommit>,
+    /// Rows of the register that are upserted with the events, or without any.
+    pub register: Vec<RegisterRow>,
 }
 
 /// An event to append.
@@ -151,6 +172,7 @@ pub struct Log(Arc<Inner>);
 struct Inner {
     queue: Arc<Queue>,
     tail: Arc<Tail>,
+    board: Arc<Board>,
     reader: Reader,
     head: watch::Receiver<u64>,
     id_prefix: String,
@@ -181,17 +203,22 @@ impl Log {
         let store = open::open(&config.dir)?;
         let last: Option<i64> = store.connection.query_row("SELECT max(seq) FROM event", [], |row| row.get(0))?;
         let last = place(last.unwrap_or(0));
-        let mut terminals = HashMap::new();
+        let (mut terminals, mut standings) = (HashMap::new(), BTreeMap::new());
         {
             let mut select = store.connection.prepare("SELECT name, terminal_seq, state FROM terminal")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let (name, state): (String, String) = (row.get(0)?, row.get(2)?);
                 fold.load(&name, &state);
-                terminals.insert(name, place(row.get(1)?));
+                let terminal_seq = place(row.get(1)?);
+                let text = if state.is_empty() { "{}" } else { state.as_str() };
+                let standing = Standing { state: Arc::from(text), terminal_seq, as_of: last, ..Standing::default() };
+                standings.insert(name.clone(), standing);
+                terminals.insert(name, terminal_seq);
             }
         }
         let progress = transaction::read_progress(&store.connection)?;
+        let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
@@ -209,6 +236,8 @@ impl Log {
             },
             queue: Arc::clone(&queue),
             tail: Arc::clone(&tail),
+            board: Arc::clone(&board),
+            pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             metrics,
             progress,
@@ -224,6 +253,7 @@ impl Log {
         let inner = Inner {
             queue,
             tail,
+            board,
             reader,
             head,
             id_prefix,
@@ -264,7 +294,7 @@ impl Log {
             }
             plugin => {
                 let job = Job { submission: Submission { plugin, ..submission }, answer };
-                self.0.queue.push(job).map_err(|_| LogError::Stopped)?;
+                self.0.queue.push(job)?;
             }
         }
         Ok(receiver)
@@ -311,6 +341,16 @@ impl Log {
         self.0.tail.read_after(after, limit)
     }
 
+    /// Asks something of what is known of each terminal now, by name; from memory, so keep it short.
+    pub fn terminals<T>(&self, ask: impl FnOnce(&BTreeMap<String, Standing>) -> T) -> T {
+        self.0.board.terminals(ask)
+    }
+
+    /// Asks something of the register; from memory, so keep it short.
+    pub fn register<T>(&self, ask: impl FnOnce(&Register) -> T) -> T {
+        self.0.board.register(ask)
+    }
+
     /// The last event that this plugin has dealt with, if it was ever here.
     ///
     /// # Errors
@@ -322,6 +362,14 @@ impl Log {
                 .optional()
         };
         Ok(self.0.reader.ask(question).map_err(|error| self.unreadable(&error))?.map(place))
+    }
+
+    /// Opens the kept journals on a connection of its own, so that a long search holds no other reader up. Blocks.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn archive(&self) -> Result<Archive, LogError> {
+        Archive::at(&self.0.path)
     }
 
     /// Everything that this plugin has stored.

@@ -44,7 +44,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
         } else {
             let track = track_data(bytes, at);
             if track > 0 {
-                hide(masked.get_or_insert_with(|| bytes.to_vec()), at..at + track, 0, 0);
+                hide(masked.get_or_insert_with(|| bytes.to_vec()), at + 1..at + track, 0, 0);
             }
             at += run.max(track).max(1);
             continue;
@@ -91,18 +91,23 @@ fn grouped(bytes: &[u8]) -> Option<usize> {
     (groups >= 3 && (13..=19).contains(&count)).then_some(at)
 }
 
-/// The length of what follows a card number on a magnetic track, where it begins here; 0 where none does.
+/// The length of what follows a card number on a magnetic track, its separator counted, where it begins here; 0 where none
+/// does.
 fn track_data(bytes: &[u8], at: usize) -> usize {
-    let after_number = at.checked_sub(1).is_some_and(|before| bytes[before].is_ascii_digit() || bytes[before] == b'*');
+    let number = bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b'*').count();
+    if number < *PAN_DIGITS.start() {
+        return 0;
+    }
     let rest = &bytes[at + 1..];
     match bytes[at] {
-        b'=' | b'D' if after_number => {
+        b'=' | b'D' => {
             let data = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'=')).count();
             if data >= TRACK_DIGITS { 1 + data } else { 0 }
         }
         b'^' => {
             let Some(name) = rest.iter().take(MAX_NAME + 1).position(|byte| *byte == b'^') else { return 0 };
-            2 + name + digits(&rest[name + 1..])
+            let letters = rest[..name].iter().any(u8::is_ascii_alphabetic);
+            if letters { 2 + name + digits(&rest[name + 1..]) } else { 0 }
         }
         _ => 0,
     }
@@ -222,10 +227,17 @@ mod tests {
 
     #[test]
     fn what_follows_a_number_on_a_track_is_hidden() {
-        assert_eq!(text(";4123456789011234=29121010000000000000?"), ";412345******1234*********************?");
-        assert_eq!(text("412345******1234D29121011234"), "412345******1234************");
-        assert_eq!(text("%B412345******1234^DOE/JOHN^29121011234?"), "%B412345******1234*********************?");
-        assert_eq!(text("TYPE 1 = 0000100"), "TYPE 1 = 0000100");
+        assert_eq!(text(";4123456789011234=29121010000000000000?"), ";412345******1234=********************?");
+        assert_eq!(text("412345******1234D29121011234"), "412345******1234D***********");
+        assert_eq!(text("%B412345******1234^DOE/JOHN^29121011234?"), "%B412345******1234^********************?");
+        for kept in [
+            "TYPE 1 = 0000100",
+            "0054^ TA^    0002^2024^11^05^00^12^41^CS00000^CW^2000^2000^X",
+            "************^03072025^140755^",
+            "A=1234567",
+        ] {
+            assert_eq!(text(kept), kept);
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ metrics! {
     link_reconnects: IntCounterVec = "vestibule_link_reconnects_total", "Times the link was lost.", ["terminal", "link"];
     link_connections: IntGauge = "vestibule_link_connections", "TCP connections that are open on the listeners.";
     link_refused: IntCounterVec = "vestibule_link_refused_total", "Connections refused, by reason.", ["reason"];
+    tls_expiry: IntGaugeVec = "vestibule_tls_certificate_expiry_timestamp_seconds", "When a certificate of the link expires: own, the issuer's (ca), or the one that the other side showed last (peer).", ["terminal", "link", "role"];
     terminal_in_service: IntGaugeVec = "vestibule_terminal_in_service", "1 while the terminal is in service as far as it said, 0 while it is not.", ["terminal"];
     terminal_faults: IntGaugeVec = "vestibule_terminal_open_conditions", "Conditions that are raised at the terminal now.", ["terminal"];
     terminal_last_seen: IntGaugeVec = "vestibule_terminal_last_seen_timestamp_seconds", "When the terminal last said something.", ["terminal"];
@@ -72,6 +73,7 @@ metrics! {
     log_batch: Histogram = "vestibule_log_commit_events", "Events in one transaction.", buckets BATCH;
     log_refused: IntCounter = "vestibule_log_refused_total", "Submissions that failed alone and were rolled back.";
     log_duplicates: IntCounter = "vestibule_log_duplicates_total", "Events that a source sent again and that were not appended again.";
+    log_journal_lines: IntCounter = "vestibule_log_journal_lines_total", "Journal lines kept.";
     log_store_bytes: IntGauge = "vestibule_log_store_bytes", "Size of the event database file.";
     log_wal_bytes: IntGauge = "vestibule_log_wal_bytes", "Size of the event database's write-ahead log.";
     forward_connected: IntGauge = "vestibule_forward_connected", "1 while the broker has accepted our connection.";
@@ -91,9 +93,14 @@ metrics! {
     rule_faults: IntCounterVec = "vestibule_rule_faults_total", "Events skipped because the plugin trapped or ran out of time.", ["plugin"];
     rule_batch_seconds: HistogramVec = "vestibule_rule_batch_seconds", "Time that the plugin took for one batch.", ["plugin"], buckets SECONDS;
     rule_lag: IntGaugeVec = "vestibule_rule_lag_events", "Events between the log's end and the plugin's position.", ["plugin"];
+    rule_paused: IntGaugeVec = "vestibule_rule_paused", "1 while the plugin is put aside because it failed again and again; its events wait.", ["plugin"];
     rule_loaded: IntGaugeVec = "vestibule_rule_loaded", "1 while the plugin is in force.", ["plugin"];
     rule_reloads: IntCounterVec = "vestibule_rule_reloads_total", "Plugin files read, by outcome.", ["outcome"];
     http_requests: IntCounterVec = "vestibule_http_requests_total", "HTTP requests by status class.", ["class"];
+    http_rejected: IntCounterVec = "vestibule_http_rejected_connections_total", "HTTP connections closed before or instead of an answer, by reason: full, address, tls, slow.", ["reason"];
+    http_certificate_expiry: IntGauge = "vestibule_http_certificate_expiry_timestamp_seconds", "Unix time at which the certificate of HTTP ends; 0 without TLS.";
+    auth_refused: IntCounterVec = "vestibule_auth_refused_total", "HTTP requests refused, by reason: missing, invalid, expired, unmapped, forbidden, pausing, rate.", ["reason"];
+    auth_tokens_fault: IntGauge = "vestibule_auth_tokens_fault", "1 while the tokens' file cannot be used and older tokens are in force.";
     build_info: IntGaugeVec = "vestibule_build_info", "Always 1; the version stands in the label.", ["version"];
 }
 

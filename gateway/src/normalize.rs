@@ -1,8 +1,14 @@
 //! Messages to events: total and stateless. What one message says, without memory of earlier ones.
 
 pub mod device;
+mod iso8583;
 pub(crate) mod journal;
 mod ndc;
+mod triton;
+pub mod upload;
+mod xfs4iot;
+
+pub use journal::{date_by_arrival, day as journal_day};
 
 use crate::event::{Event, Kind};
 use crate::profile::Profile;
@@ -21,9 +27,13 @@ pub struct Context<'a> {
 pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::events(message, context.profile),
+        Message::Iso8583(message) => iso8583::events(message, context),
         Message::Journal(entry) => journal::events(entry, context),
         Message::Jsonl(jsonl::Line::Report(report)) => vec![report.event()],
         Message::Jsonl(jsonl::Line::Hello(_)) => Vec::new(),
+        Message::Triton(message) => triton::events(message, context.profile),
+        Message::Xfs4iot(message) => xfs4iot::events(message),
+        Message::Upload(document) => upload::events(document, context).into_iter().map(|row| row.event).collect(),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());
@@ -38,9 +48,15 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
 pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
     let mut events = match message {
         Message::Ndc(message) => ndc::good(message, context.profile),
+        // It is about transactions, not about devices.
+        Message::Iso8583(_) => Vec::new(),
         Message::Journal(entry) => journal::good(entry, context),
         // A source of JSON lines says itself what is over.
         Message::Jsonl(_) => Vec::new(),
+        // Its transactions have no state.
+        Message::Triton(_) => Vec::new(),
+        Message::Xfs4iot(message) => xfs4iot::good(message),
+        Message::Upload(document) => upload::good(document),
     };
     for event in &mut events {
         event.protocol = Some(message.protocol().name().to_owned());

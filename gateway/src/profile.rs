@@ -5,18 +5,27 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::event::{Component, Currency, Device};
 use crate::protocol::framing::Framing;
-use crate::protocol::{Protocol, ndc};
+use crate::protocol::journal::{Dialect, DialectError};
+use crate::protocol::{Protocol, iso8583, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 3] = [
+const BUILTIN: [(&str, &str); 10] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
+    ("iso8583-1987", include_str!("../../devices/iso8583-1987/profile.toml")),
+    ("iso8583-1993", include_str!("../../devices/iso8583-1993/profile.toml")),
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
+    ("wincor-procash", include_str!("../../devices/wincor-procash/profile.toml")),
+    ("hyosung-moniplus", include_str!("../../devices/hyosung-moniplus/profile.toml")),
     ("json-lines", include_str!("../../devices/json-lines/profile.toml")),
+    ("triton", include_str!("../../devices/triton/profile.toml")),
+    ("xfs4iot", include_str!("../../devices/xfs4iot/profile.toml")),
+    ("atm-handler", include_str!("../../devices/atm-handler/profile.toml")),
 ];
 
 /// One cassette and what is in it.
@@ -48,11 +57,17 @@ pub struct Profile {
     /// Whether every transaction request passes the gateway, so that cash without one means something.
     #[serde(default)]
     pub reports_requests: bool,
-    /// The words of its journal: a folder's `dialect` file, or one that the program knows.
+    /// The words of its journal: a file of its folder (`dialect.toml`), or the name of one that the program knows.
     pub dialect: Option<String>,
+    /// The text of that file.
+    #[serde(skip)]
+    dialect_text: Option<Arc<str>>,
     /// Options of the NDC codec.
     #[serde(default)]
     pub ndc: ndc::Options,
+    /// Options of the ISO 8583 codec.
+    #[serde(default)]
+    pub iso8583: iso8583::Options,
     /// What a device's supplies are called, first to last, where the protocol's own order does not hold.
     #[serde(default)]
     pub supplies: BTreeMap<Device, Vec<Component>>,
@@ -68,7 +83,7 @@ pub struct Profile {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// No profile of this name is built in.
-    #[error("no profile `{0}`; built in are ncr-selfserv-ndc, ncr-journal and json-lines")]
+    #[error("no profile `{0}`; built in are {names}", names = Profile::builtin_names().collect::<Vec<_>>().join(", "))]
     Unknown(String),
     /// The file cannot be read.
     #[error("{path}: {source}")]
@@ -78,6 +93,14 @@ pub enum ProfileError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The ISO 8583 spec that it names cannot be used.
+    #[error("{path}: iso8583.spec: {reason}")]
+    Spec {
+        /// The profile.
+        path: String,
+        /// What is wrong with the name or the file.
+        reason: String,
+    },
     /// The file is no profile.
     #[error("{path}: {source}")]
     Parse {
@@ -85,6 +108,14 @@ pub enum ProfileError {
         path: String,
         /// Where and why.
         source: Box<toml::de::Error>,
+    },
+    /// The words of its journal cannot be used.
+    #[error("{path}: {source}")]
+    Dialect {
+        /// The dialect's file, or the profile that names none that there is.
+        path: String,
+        /// Which rule, and why.
+        source: Box<DialectError>,
     },
 }
 
@@ -96,7 +127,10 @@ impl Profile {
     pub fn builtin(name: &str) -> Result<Profile, ProfileError> {
         let (folder, text) =
             BUILTIN.iter().find(|row| row.0 == name).ok_or_else(|| ProfileError::Unknown(name.to_owned()))?;
-        Profile::parse(&format!("{folder}/profile.toml"), text)
+        let mut profile = Profile::parse(&format!("{folder}/profile.toml"), text, None)?;
+        // Compiled where it is used: most gateways speak one maker's words, if any.
+        profile.dialect_text = profile.dialect_file().and_then(|_| Dialect::builtin_text(folder)).map(Arc::from);
+        Ok(profile)
     }
 
     /// The names of the profiles that are part of the program.
@@ -107,13 +141,36 @@ impl Profile {
     /// The profile in a model's folder.
     ///
     /// # Errors
-    /// Where `profile.toml` in it cannot be read or is no profile.
+    /// Where `profile.toml` in it cannot be read or is no profile, or its dialect cannot be used.
     pub fn load(folder: &Path) -> Result<Profile, ProfileError> {
-        let path = folder.join("profile.toml");
-        let shown = path.display().to_string();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Profile::parse(&shown, &text),
-            Err(source) => Err(ProfileError::Read { path: shown, source }),
+        let (path, text) = read(folder, "profile.toml")?;
+        let mut profile = Profile::parse(&path, &text, Some(folder))?;
+        let mut dialect_path = path;
+        if let Some(file) = profile.dialect_file() {
+            let (path, text) = read(folder, file)?;
+            profile.dialect_text = Some(text.into());
+            dialect_path = path;
+        }
+        match profile.dialect.as_ref().map(|_| profile.dialect()) {
+            Some(Err(source)) => Err(ProfileError::Dialect { path: dialect_path, source: Box::new(source) }),
+            _ => Ok(profile),
+        }
+    }
+
+    /// The dialect's file, where one of the folder is named. A file's name is never a path out of it.
+    fn dialect_file(&self) -> Option<&str> {
+        self.dialect.as_deref().filter(|name| name.ends_with(".toml") && !name.contains(['/', '\\']))
+    }
+
+    /// The words of its journal; the NCR ones where it names none.
+    ///
+    /// # Errors
+    /// Where it names a dialect that there is not, or one that cannot be used.
+    pub fn dialect(&self) -> Result<Arc<Dialect>, DialectError> {
+        match (&self.dialect_text, &self.dialect) {
+            (Some(text), _) => Dialect::shared(text),
+            (None, Some(name)) => Dialect::named(name),
+            (None, None) => Dialect::named("ncr"),
         }
     }
 
@@ -130,8 +187,19 @@ impl Profile {
         }
     }
 
-    fn parse(path: &str, text: &str) -> Result<Profile, ProfileError> {
-        toml::from_str(text).map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })
+    /// Reads a profile, and the spec file that it names from its folder.
+    fn parse(path: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
+        let mut profile: Profile = toml::from_str(text)
+            .map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let spec_file = |name: &str| match folder {
+            // A name is one file of the folder, never a path out of it.
+            Some(folder) if !name.contains(['/', '\\']) => {
+                std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+            }
+            _ => Err("not a file beside the profile".to_owned()),
+        };
+        let looked_up = profile.iso8583.look_up(spec_file);
+        looked_up.map(|()| profile).map_err(|reason| ProfileError::Spec { path: path.to_owned(), reason })
     }
 
     /// What this model's device is called in a sentence: `cash handler`.
@@ -139,10 +207,27 @@ impl Profile {
         self.devices.get(&device).cloned().unwrap_or_else(|| device.to_string().replace('_', " "))
     }
 
+    /// The same, for a stream of this speaker.
+    #[must_use]
+    pub fn spoken_by(mut self, speaker: ndc::Speaker) -> Profile {
+        self.ndc.speaker = speaker;
+        self
+    }
+
     /// The name of a device's supply, by its place in the message.
     pub fn supply(&self, device: Device, index: usize) -> Component {
         let named = self.supplies.get(&device).and_then(|names| names.get(index)).copied();
         named.unwrap_or_else(|| usual_supply(device, index))
+    }
+}
+
+/// A file of a model's folder, with its path as it is shown.
+fn read(folder: &Path, file: &str) -> Result<(String, String), ProfileError> {
+    let path = folder.join(file);
+    let shown = path.display().to_string();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((shown, text)),
+        Err(source) => Err(ProfileError::Read { path: shown, source }),
     }
 }
 
@@ -181,8 +266,31 @@ mod tests {
     fn a_misspelt_key_is_refused_and_named() {
         let text =
             "name = \"x\"\nmaker = \"x\"\nprotocol = \"ndc\"\nframing = { kind = \"line\" }\nreport_requests = true";
-        let error = Profile::parse("x", text).expect_err("refused").to_string();
+        let error = Profile::parse("x", text, None).expect_err("refused").to_string();
         assert!(error.contains("report_requests"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_can_hold_its_own_dialect() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let profile = |dialect: &str| {
+            let text = format!(
+                "name = \"x\"\nmaker = \"x\"\nprotocol = \"journal\"\nframing = {{ kind = \"line\" }}\ndialect = \"{dialect}\""
+            );
+            std::fs::write(dir.path().join("profile.toml"), text).expect("written");
+            Profile::load(dir.path())
+        };
+        let words = |text: &str| std::fs::write(dir.path().join("words.toml"), text).expect("written");
+        assert!(profile("words.toml").expect_err("no file").to_string().contains("words.toml"));
+        words("name = 'mine'\n[[rule]]\npattern = '^HELLO$'\nevent = 'txn.started'");
+        let loaded = profile("words.toml").expect("a profile");
+        assert_eq!(loaded.dialect().expect("compiled").name(), "mine");
+        assert!(Arc::ptr_eq(&loaded.dialect().expect("compiled"), &loaded.clone().dialect().expect("compiled")));
+        words("name = 'mine'\n[[rule]]\npattern = '^(HELLO$'\nevent = 'txn.started'");
+        let error = profile("words.toml").expect_err("refused").to_string();
+        assert!(error.contains("words.toml") && error.contains("rule `^(HELLO$`"), "{error}");
+        assert_eq!(profile("procash").expect("built in").dialect().expect("built in").name(), "wincor-procash");
+        assert!(profile("../words.toml").is_err() && profile("klingon").is_err());
     }
 
     #[test]
@@ -197,7 +305,7 @@ mod tests {
             devices = { note_acceptor = "recycler" }
             cassettes = [{ number = 1, denomination = "20.00" }]
         "#;
-        let profile = Profile::parse("x", text).expect("a profile");
+        let profile = Profile::parse("x", text, None).expect("a profile");
         assert_eq!(profile.supply(Device::CashHandler0, 1), Component::Cassette(1));
         assert_eq!(profile.supply(Device::CashHandler0, 2), Component::Supply(3));
         assert_eq!(profile.supply(Device::CashHandler, 7), Component::Cassette(7));

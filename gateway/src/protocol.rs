@@ -7,9 +7,16 @@
 mod answer;
 mod decoder;
 pub mod framing;
+pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+pub mod redact;
+pub mod triton;
+pub mod upload;
+pub mod xfs4iot;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +29,18 @@ pub use decoder::{Decoder, Stream};
 pub enum Protocol {
     /// NDC, NDC+ and Advance NDC.
     Ndc,
+    /// ISO 8583 of 1987 and 1993.
+    Iso8583,
     /// The journal that a terminal prints; the words are its model's dialect.
     Journal,
     /// One JSON object a line.
     Jsonl,
+    /// Triton Standard, of retail terminals.
+    Triton,
+    /// XFS4IoT: a terminal's devices as JSON services.
+    Xfs4iot,
+    /// Files of JSON tables.
+    Upload,
 }
 
 impl Protocol {
@@ -33,8 +48,12 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Ndc => "ndc",
+            Protocol::Iso8583 => "iso8583",
             Protocol::Journal => "journal",
             Protocol::Jsonl => "jsonl",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
+            Protocol::Upload => "upload",
         }
     }
 
@@ -42,8 +61,12 @@ impl Protocol {
     pub fn usual_profile(self) -> &'static str {
         match self {
             Protocol::Ndc => "ncr-selfserv-ndc",
+            Protocol::Iso8583 => "iso8583-1987",
             Protocol::Journal => "ncr-journal",
             Protocol::Jsonl => "json-lines",
+            Protocol::Triton => "triton",
+            Protocol::Xfs4iot => "xfs4iot",
+            Protocol::Upload => "atm-handler",
         }
     }
 }
@@ -54,10 +77,18 @@ impl Protocol {
 pub enum Message {
     /// NDC.
     Ndc(ndc::Message),
+    /// ISO 8583.
+    Iso8583(iso8583::Message),
     /// A journal.
     Journal(journal::Entry),
     /// A line of JSON.
     Jsonl(jsonl::Line),
+    /// Triton.
+    Triton(triton::Message),
+    /// XFS4IoT.
+    Xfs4iot(Box<xfs4iot::Message>),
+    /// An uploaded file; it speaks for many terminals.
+    Upload(Box<upload::Document>),
 }
 
 impl Message {
@@ -65,8 +96,12 @@ impl Message {
     pub fn protocol(&self) -> Protocol {
         match self {
             Message::Ndc(_) => Protocol::Ndc,
+            Message::Iso8583(_) => Protocol::Iso8583,
             Message::Journal(_) => Protocol::Journal,
             Message::Jsonl(_) => Protocol::Jsonl,
+            Message::Triton(_) => Protocol::Triton,
+            Message::Xfs4iot(_) => Protocol::Xfs4iot,
+            Message::Upload(_) => Protocol::Upload,
         }
     }
 
@@ -74,9 +109,12 @@ impl Message {
     pub fn speaker(&self) -> Option<&str> {
         match self {
             Message::Ndc(message) => Some(message.luno()).filter(|luno| !luno.is_empty()),
-            Message::Journal(_) => None,
+            Message::Iso8583(message) => message.terminal(),
+            Message::Journal(_) | Message::Upload(_) => None,
             Message::Jsonl(jsonl::Line::Hello(name)) => Some(name),
             Message::Jsonl(jsonl::Line::Report(report)) => report.terminal.as_deref(),
+            Message::Triton(message) => message.terminal_id(),
+            Message::Xfs4iot(_) => None,
         }
     }
 
@@ -84,13 +122,28 @@ impl Message {
     pub fn source_id(&self) -> Option<&str> {
         match self {
             Message::Jsonl(jsonl::Line::Report(report)) => report.id.as_deref(),
+            Message::Ndc(message) => message.source_id(),
             _ => None,
         }
     }
 
-    /// Whether it says who speaks, and nothing else.
+    /// The lines of a journal that it holds, masked: they are kept for disputes whether or not anything happened in them.
+    pub fn journal_text(&self) -> Cow<'_, [journal::Line]> {
+        match self {
+            Message::Journal(entry) => Cow::Borrowed(&entry.text),
+            Message::Ndc(ndc::Message::Block(block)) => Cow::Owned(journal::uploaded(&block.text)),
+            // An upload's lines belong to many terminals: they are taken row by row.
+            _ => Cow::Borrowed(&[]),
+        }
+    }
+
+    /// Whether there is nothing in it to keep: it says who speaks, or steers the line.
     pub fn is_hello(&self) -> bool {
-        matches!(self, Message::Jsonl(jsonl::Line::Hello(_)))
+        matches!(
+            self,
+            Message::Jsonl(jsonl::Line::Hello(_))
+                | Message::Triton(triton::Message::Control { .. } | triton::Message::Repeated { .. })
+        )
     }
 }
 

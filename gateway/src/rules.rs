@@ -3,7 +3,8 @@
 //! Each plugin runs on a thread of its own ([`worker`]) that follows the log from the plugin's durable position. What it
 //! answers ([`effects`]), what it stores ([`state`]) and its new position are one submission to the log, so that each
 //! effect happens once. A call has a deadline and a memory cap ([`instance`]); one that fails loses what it did, the event
-//! that made it fail is found by halving the batch, skipped, and reported as `gateway.plugin_fault`.
+//! that made it fail is found by halving the batch, skipped, and reported as `gateway.plugin_fault`. A plugin that fails again
+//! and again is put aside for a growing pause ([`strikes`]).
 //!
 //! Plugins come with the gateway ([`bundled`]) or from a folder ([`folder`]); [`keeper`] puts them in force, replaces and
 //! removes them while everything runs. A file that cannot be loaded ([`load`]) leaves the plugin before it in force.
@@ -18,8 +19,10 @@ mod instance;
 mod keeper;
 mod load;
 mod state;
+mod strikes;
 mod subscription;
 mod ticker;
+mod trial;
 mod worker;
 
 use std::path::PathBuf;
@@ -34,6 +37,7 @@ use crate::metrics::Metrics;
 pub use engine::EngineError;
 pub use keeper::Rules;
 pub use load::LoadError;
+pub use trial::{Answers, Trial, TrialError};
 
 /// Says whether the profile of a terminal says something of it: (terminal, flag), such as `reports_requests`.
 pub type TerminalFlags = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;

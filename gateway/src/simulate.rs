@@ -7,8 +7,11 @@
 pub mod journal;
 pub mod jsonl;
 pub mod ndc;
+mod pty;
 mod random;
 pub mod script;
+pub mod triton;
+pub mod xfs4iot;
 
 use std::time::Duration;
 

@@ -5,11 +5,13 @@
 
 mod condition;
 mod config;
+mod directory;
 mod fold;
 mod inventory;
 mod state;
 
 pub use config::Config;
+pub use directory::{Directory, Entry, Known, Row};
 pub use fold::TerminalFold;
 pub use inventory::{Inventory, Terminal};
 pub use state::{Condition, TerminalState};

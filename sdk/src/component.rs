@@ -17,8 +17,14 @@ pub const RIBBON: u16 = 6;
 pub const PRINT_HEAD: u16 = 7;
 /// A printer's knife.
 pub const KNIFE: u16 = 8;
+/// The safe.
+pub const SAFE: u16 = 9;
+/// The cabinet above it.
+pub const CABINET: u16 = 10;
+/// The shutter in front of notes.
+pub const SHUTTER: u16 = 11;
 
-const SINGLE: [(u16, &str); 8] = [
+const SINGLE: [(u16, &str); 11] = [
     (REJECT_BIN, "reject_bin"),
     (RETRACT_BIN, "retract_bin"),
     (CAPTURE_BIN, "capture_bin"),
@@ -27,9 +33,12 @@ const SINGLE: [(u16, &str); 8] = [
     (RIBBON, "ribbon"),
     (PRINT_HEAD, "print_head"),
     (KNIFE, "knife"),
+    (SAFE, "safe"),
+    (CABINET, "cabinet"),
+    (SHUTTER, "shutter"),
 ];
 
-const NUMBERED: [(u8, &str); 3] = [(1, "cassette_"), (2, "hopper_"), (3, "supply_")];
+const NUMBERED: [(u8, &str); 4] = [(1, "cassette_"), (2, "hopper_"), (3, "supply_"), (4, "unit")];
 
 /// The cash cassette with this number.
 pub const fn cassette(number: u8) -> u16 {

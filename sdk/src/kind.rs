@@ -118,12 +118,16 @@ kinds! {
     GATEWAY_STORE_REPLACED = 0x0c03 "gateway.store_replaced" Critical "The event store was damaged, set aside, and begun anew."
     GATEWAY_GAP = 0x0c04 "gateway.gap" Critical "Events were pruned before they were forwarded."
     GATEWAY_UNKNOWN_TERMINAL = 0x0c05 "gateway.unknown_terminal" Warning "A terminal that nobody configured speaks."
-    GATEWAY_LINK_FAULT = 0x0c06 "gateway.link_fault" Major "A link's port cannot be opened."
-    GATEWAY_LINK_RESTORED = 0x0c07 "gateway.link_restored" Info "A link's port could be opened again."
+    GATEWAY_LINK_FAULT = 0x0c06 "gateway.link_fault" Major "A link's port cannot be opened, or its certificate not be used."
+    GATEWAY_LINK_RESTORED = 0x0c07 "gateway.link_restored" Info "A link's port or certificate can be used again."
     GATEWAY_PLUGIN_LOADED = 0x0c08 "gateway.plugin_loaded" Info "A plugin took effect."
     GATEWAY_PLUGIN_REFUSED = 0x0c09 "gateway.plugin_refused" Major "A plugin could not be loaded; the one before stays in force."
     GATEWAY_PLUGIN_REMOVED = 0x0c0a "gateway.plugin_removed" Info "A plugin was taken away."
     GATEWAY_PLUGIN_FAULT = 0x0c0b "gateway.plugin_fault" Major "A plugin trapped or ran out of time; the event was skipped."
+    GATEWAY_AUTH_REFUSED = 0x0c0c "gateway.auth_refused" Warning "Somebody who may not come in, or may not do this, was refused."
+    GATEWAY_TOKEN_ADDED = 0x0c0d "gateway.token_added" Info "A token took effect."
+    GATEWAY_TOKEN_CHANGED = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
+    GATEWAY_TOKEN_REVOKED = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
 
     SOURCE_REPORT = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

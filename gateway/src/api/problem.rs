@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem JSON, each with a stable `code`.
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -12,6 +12,9 @@ pub(super) struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    /// Headers that go with it.
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -22,7 +25,16 @@ impl Problem {
             status: status.as_u16(),
             code,
             detail: detail.into(),
+            headers: Vec::new(),
         }
+    }
+
+    /// The same problem, answered with one more header. A value that can be none is left out.
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Problem {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
     }
 }
 
@@ -30,11 +42,19 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let mut headers = HeaderMap::from_iter(self.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        (status, headers, body).into_response()
     }
 }
 
 /// The answer where there is no such route.
 pub(super) async fn not_found(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}", uri.path()))
+}
+
+/// The answer where there is such a route, but not for this method.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not answer {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Exit;
+use crate::auth;
 use crate::config::Config;
 
 /// How long the broker may take to take a connection.
@@ -19,7 +20,7 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
-    /// Check the file alone: not the data folder, the serial ports or the broker.
+    /// Check the file alone: not the data folder, the serial ports, the certificates or the broker.
     #[arg(long)]
     no_environment: bool,
 }
@@ -31,10 +32,26 @@ impl Check {
         let mut faults = Vec::new();
         if !self.no_environment {
             faults.extend(writable(&config.log.dir).map(|fault| format!("log.dir: {fault}")));
+            if let Some(path) = &config.auth.tokens {
+                faults.extend(auth::read(path).err().map(|fault| format!("auth.tokens: {fault}")));
+            }
+            if let Some(tls) = &config.http.tls {
+                faults.extend(tls.check().err().map(|fault| format!("http.tls: {fault}")));
+            }
             for terminal in &config.terminal {
                 for path in terminal.link.iter().filter_map(|link| link.serial.as_ref()).filter(|path| !path.exists()) {
                     faults.push(format!("terminal `{}`: {} is not there", terminal.name, path.display()));
                 }
+            }
+            for terminal in &config.terminal {
+                for link in &terminal.link {
+                    let fault = |fault| format!("terminal `{}`, link `{}`: tls: {fault}", terminal.name, link.name);
+                    faults.extend(link.file_faults().into_iter().map(fault));
+                }
+            }
+            for listener in &config.listener {
+                let fault = |fault| format!("listener `{}`: tls: {fault}", listener.name);
+                faults.extend(listener.file_faults().into_iter().map(fault));
             }
             if let Some(forward) = &config.forward {
                 faults.extend(forward.unreadable().into_iter().map(|(key, fault)| format!("forward.{key}: {fault}")));

@@ -13,15 +13,16 @@ use super::sample::{self, Sample};
 
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
+use crate::protocol::ndc::Speaker;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 
 /// What the input files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Input {
-    /// Bytes as they came: for ndc with or without length before every message, else lines.
+    /// Bytes as they came: for ndc and iso8583 with or without length before every message, else lines.
     Raw,
-    /// Hexadecimal digits: for ndc one message a line, else all bytes as they came.
+    /// Hexadecimal digits: for ndc and iso8583 one message a line, else all bytes as they came.
     Hex,
     /// JSON files with `id`, `protocol`, `framing` and `hex`.
     Sample,
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// What the files hold.
     #[arg(long, value_enum, default_value = "raw")]
     input: Input,
+    /// Who speaks, where terminal and host are read differently (ndc); samples may say it themselves.
+    #[arg(long, value_enum, default_value = "terminal", value_name = "SPEAKER")]
+    from: Speaker,
     /// Print the decoded messages instead of the events they mean.
     #[arg(long)]
     message: bool,
@@ -100,7 +104,7 @@ fn decode_all(args: &Args, out: &mut impl Write) -> std::io::Result<Code> {
             complain("--protocol or --profile is needed: only samples name their own");
             return Ok(Code::Usage);
         }
-        Ok(profile) => profile,
+        Ok(profile) => profile.map(|profile| profile.spoken_by(args.from)),
         Err(error) => {
             complain(&format!("--profile: {error}"));
             return Ok(Code::Usage);
@@ -148,12 +152,13 @@ impl Job<'_> {
             (Input::Sample, named) => {
                 let sample = Sample::parse(bytes)?;
                 let protocol = sample.protocol()?;
-                let usual = Profile::builtin(protocol.usual_profile()).map_err(|error| error.to_string())?;
-                let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
                 let (framing, bytes) = (sample.framing()?, sample.bytes()?);
-                self.stream(profile, framing, &bytes, Some(&sample.id), out)
+                let usual = Profile::builtin(sample.profile(protocol, &bytes)).map_err(|error| error.to_string())?;
+                let profile = named.as_ref().filter(|named| named.protocol == protocol).unwrap_or(&usual);
+                let profile = profile.clone().spoken_by(sample.speaker().unwrap_or(self.args.from));
+                self.stream(&profile, framing, &bytes, Some(&sample.id), out)
             }
-            (Input::Hex, Some(profile)) if profile.protocol == Protocol::Ndc => {
+            (Input::Hex, Some(profile)) if matches!(profile.protocol, Protocol::Ndc | Protocol::Iso8583) => {
                 let text = text(bytes)?;
                 let lines = text.lines().filter(|line| !line.trim().is_empty());
                 let frames = lines.map(sample::hex).collect::<Result<Vec<_>, _>>()?;
@@ -165,8 +170,9 @@ impl Job<'_> {
                 self.stream(profile, profile.framing, &bytes, None, out)
             }
             (Input::Raw, Some(profile)) => {
-                // A length of 0x3030 or more would be 12 KB; a class before the first length is one message alone.
-                let alone = profile.protocol == Protocol::Ndc && bytes.first().is_some_and(u8::is_ascii_digit);
+                // A length of 0x3030 or more would be 12 KB; a class or type before the first length is one message alone.
+                let binary = matches!(profile.framing, Framing::Length { form: LengthForm::Binary2, .. });
+                let alone = binary && bytes.first().is_some_and(u8::is_ascii_digit);
                 let framing = if alone { Framing::NONE } else { profile.framing };
                 self.stream(profile, framing, bytes, None, out)
             }
@@ -268,7 +274,7 @@ mod tests {
     use super::*;
 
     fn args(input: Input, protocol: Option<Protocol>, message: bool, files: Vec<PathBuf>) -> Args {
-        Args { protocol, input, message, profile: None, time_zone: "UTC".to_owned(), files }
+        Args { protocol, input, from: Speaker::Terminal, message, profile: None, time_zone: "UTC".to_owned(), files }
     }
 
     fn decoded(args: &Args) -> (Code, Vec<Value>) {
@@ -303,7 +309,7 @@ mod tests {
     #[test]
     fn every_capture_means_what_is_expected_of_it() {
         let files = captures();
-        assert!(files.len() >= 33, "only {} captures found", files.len());
+        assert!(files.len() >= 71, "only {} captures found", files.len());
         let mut wrong = Vec::new();
         for file in files {
             let shown = file.display().to_string();
@@ -370,14 +376,27 @@ mod tests {
     }
 
     #[test]
+    fn raw_iso8583_with_and_without_length() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let echo = b"0800822000000000000004000000000000001120213500000424301";
+        let (alone, framed) = (dir.path().join("alone"), dir.path().join("framed"));
+        std::fs::write(&alone, echo).expect("written");
+        std::fs::write(&framed, [&[0, 55], &echo[..], &[0, 55], &echo[..]].concat()).expect("written");
+        let (_, lines) = decoded(&args(Input::Raw, Some(Protocol::Iso8583), false, vec![alone, framed]));
+        let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+        assert_eq!(kinds, ["net.echo"; 3]);
+    }
+
+    #[test]
     fn a_capture_cut_anywhere_never_fails() {
-        let profile = Profile::builtin("ncr-selfserv-ndc").expect("built in");
-        let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
         for file in captures() {
             let sample = Sample::parse(&std::fs::read(&file).expect("readable")).expect("a sample");
             if sample.protocol() != Ok(Protocol::Ndc) {
                 continue;
             }
+            let usual = Profile::builtin("ncr-selfserv-ndc").expect("built in");
+            let profile = usual.spoken_by(sample.speaker().unwrap_or_default());
+            let context = Context { profile: &profile, time_zone: &TimeZone::UTC };
             let bytes = sample.bytes().expect("hexadecimal");
             for end in 0..bytes.len() {
                 decode(&profile, Framing::NONE, &bytes[..end], &mut |message| {

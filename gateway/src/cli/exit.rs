@@ -48,6 +48,22 @@ impl Exit {
         Exit { code, sentence: sentence.into() }
     }
 
+    pub(super) fn usage(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Usage, sentence)
+    }
+
+    pub(super) fn data(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Data, sentence)
+    }
+
+    pub(super) fn no_input(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::NoInput, sentence)
+    }
+
+    pub(super) fn config(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Config, sentence)
+    }
+
     pub(super) fn unavailable(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Unavailable, sentence)
     }
@@ -77,6 +93,7 @@ impl From<StartError> for Exit {
             StartError::Store(OpenError::Folder { .. }) => Code::CannotCreate,
             StartError::Store(OpenError::InUse(_)) | StartError::Http { .. } => Code::Unavailable,
             StartError::Store(_) => Code::Io,
+            StartError::Exposed(_) | StartError::Tokens(_) | StartError::Tls(_) => Code::Config,
             StartError::Metrics(_) | StartError::Rules(_) => Code::Software,
         };
         Exit::new(code, error.to_string())

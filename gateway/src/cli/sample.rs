@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::protocol::Protocol;
-use crate::protocol::framing::Framing;
+use crate::protocol::framing::{Framing, LengthForm};
+use crate::protocol::journal::Dialect;
+use crate::protocol::ndc::Speaker;
+use crate::protocol::{Protocol, xfs4iot};
 
 /// One recorded message. Keys that say where it comes from and what is expected of it are not read here.
 #[derive(Debug, Deserialize)]
@@ -24,9 +26,27 @@ impl Sample {
     /// The protocol, or that there is no decoder for it.
     pub(super) fn protocol(&self) -> Result<Protocol, String> {
         match self.protocol.as_str() {
-            "ndc_unsolicited" | "ndc_solicited" => Ok(Protocol::Ndc),
-            "ej_text" => Ok(Protocol::Journal),
-            other => Err(format!("no decoder for sample protocol `{other}`")),
+            "ndc_unsolicited" | "ndc_solicited" | "ndc_txn_request" | "ndc_host" | "ndc_ej_upload"
+            | "ndc_encryptor" => Ok(Protocol::Ndc),
+            "iso8583" => Ok(Protocol::Iso8583),
+            "ej_text" | "hyosung_wince_journal" => Ok(Protocol::Journal),
+            // Captures of our own name the protocol as settings do.
+            other => <Protocol as clap::ValueEnum>::from_str(other, false)
+                .map_err(|_| format!("no decoder for sample protocol `{other}`")),
+        }
+    }
+
+    /// Who speaks in it, where the protocol has two sides that are read differently.
+    pub(super) fn speaker(&self) -> Option<Speaker> {
+        (self.protocol == "ndc_host").then_some(Speaker::Host)
+    }
+
+    /// The built-in profile that it is decoded by. Samples of printed journals do not name a maker: the words tell.
+    pub(super) fn profile(&self, protocol: Protocol, bytes: &[u8]) -> &'static str {
+        match self.protocol.as_str() {
+            "ej_text" => Dialect::recognise(bytes),
+            "hyosung_wince_journal" => "hyosung-moniplus",
+            _ => protocol.usual_profile(),
         }
     }
 
@@ -34,8 +54,15 @@ impl Sample {
     pub(super) fn framing(&self) -> Result<Framing, String> {
         match self.framing.as_str() {
             "payload_only" | "none" => Ok(Framing::NONE),
+            "upload" => Ok(Framing::UPLOAD),
             "len2be" => Ok(Framing::LENGTH),
+            "len4ascii" => Ok(Framing::ASCII_LENGTH),
+            "len2bcd" => Ok(Framing::length(LengthForm::Bcd2)),
+            "len4visa" => Ok(Framing::length(LengthForm::Visa4)),
+            "record:X+FS" => Ok(Framing::Delimiter { byte: 0x1c, max: Framing::LINE.max() }),
             "line:CR" | "line:LF" | "line:CRLF" => Ok(Framing::LINE),
+            "websocket-text" => Ok(Framing::NONE.with_max(xfs4iot::MAX_MESSAGE)),
+            triton if triton.starts_with("STX..ETX LRC") => Ok(Framing::TRITON),
             other => Err(format!("unknown sample framing `{other}`")),
         }
     }

@@ -24,16 +24,24 @@ pub enum Component {
     PrintHead,
     /// A printer's knife.
     Knife,
+    /// The safe.
+    Safe,
+    /// The cabinet above it.
+    Cabinet,
+    /// The shutter in front of notes.
+    Shutter,
     /// A cash cassette.
     Cassette(u8),
     /// A coin hopper.
     Hopper(u8),
+    /// A storage unit of any kind, as XFS4IoT numbers them.
+    Unit(u8),
     /// Another supply, by its place in the message.
     Supply(u8),
 }
 
 /// The parts that have no number, with the low byte of their code.
-const SINGLE: [(Component, u8, &str); 8] = [
+const SINGLE: [(Component, u8, &str); 11] = [
     (Component::RejectBin, 1, "reject_bin"),
     (Component::RetractBin, 2, "retract_bin"),
     (Component::CaptureBin, 3, "capture_bin"),
@@ -42,14 +50,21 @@ const SINGLE: [(Component, u8, &str); 8] = [
     (Component::Ribbon, 6, "ribbon"),
     (Component::PrintHead, 7, "print_head"),
     (Component::Knife, 8, "knife"),
+    (Component::Safe, 9, "safe"),
+    (Component::Cabinet, 10, "cabinet"),
+    (Component::Shutter, 11, "shutter"),
 ];
 
 /// What makes a numbered part of its number.
 type Numbered = fn(u8) -> Component;
 
 /// The numbered parts, with the high byte of their code.
-const NUMBERED: [(Numbered, u8, &str); 3] =
-    [(Component::Cassette, 1, "cassette_"), (Component::Hopper, 2, "hopper_"), (Component::Supply, 3, "supply_")];
+const NUMBERED: [(Numbered, u8, &str); 4] = [
+    (Component::Cassette, 1, "cassette_"),
+    (Component::Hopper, 2, "hopper_"),
+    (Component::Supply, 3, "supply_"),
+    (Component::Unit, 4, "unit"),
+];
 
 impl Component {
     /// The number in the plugin contract: the family in the high byte, the part's number in the low one.
@@ -58,6 +73,7 @@ impl Component {
             Component::Cassette(n) => 0x100 | u16::from(n),
             Component::Hopper(n) => 0x200 | u16::from(n),
             Component::Supply(n) => 0x300 | u16::from(n),
+            Component::Unit(n) => 0x400 | u16::from(n),
             single => SINGLE.iter().find(|row| row.0 == single).map_or(0, |row| u16::from(row.1)),
         }
     }
@@ -78,6 +94,7 @@ impl fmt::Display for Component {
             Component::Cassette(n) => write!(f, "cassette_{n}"),
             Component::Hopper(n) => write!(f, "hopper_{n}"),
             Component::Supply(n) => write!(f, "supply_{n}"),
+            Component::Unit(n) => write!(f, "unit{n}"),
             single => f.write_str(SINGLE.iter().find(|row| row.0 == *single).map_or("", |row| row.2)),
         }
     }

@@ -13,6 +13,7 @@ use super::held::Held;
 use super::lanes::{Lanes, Wish};
 use super::secrets::Watch;
 use super::session::{Left, Lost, Session};
+use super::states::States;
 use super::window::{Message, Window};
 use super::wire::Limits;
 use crate::log::{LogError, Outcome, Revived, Stored};
@@ -64,6 +65,7 @@ pub(super) struct Connection {
     pub(super) later: Held,
     /// Put off by an access list.
     pub(super) forbidden: Held,
+    pub(super) states: States,
     /// Events of a batch that the broker refused: each goes alone, to find the one.
     pub(super) alone: HashSet<u64>,
     /// Events up to here were there before this connection.
@@ -90,7 +92,7 @@ impl Connection {
         let packet = session.config.max_packet_bytes.min(limits.packet);
         Connection {
             client,
-            window: Window::new(session.limit.min(limits.in_flight)),
+            window: Window::new(session.limit.min(limits.in_flight), limits.in_flight),
             most: session.config.window.min(limits.in_flight),
             lanes: Lanes::new(session.config.order, &session.progress, head),
             reading: None,
@@ -99,6 +101,7 @@ impl Connection {
             backlog_in_flight: 0,
             later: Held::new(now),
             forbidden: Held::new(now),
+            states: States::default(),
             alone: HashSet::new(),
             replayed_through: head,
             revived: Vec::new(),
@@ -120,6 +123,11 @@ impl Connection {
     /// Whether we were not asked to stop yet.
     pub(super) fn goes_on(&self) -> bool {
         matches!(self.phase, Phase::Forwarding | Phase::Renewing)
+    }
+
+    /// Whether states are still sent: not behind the farewell.
+    pub(super) fn takes_states(&self) -> bool {
+        self.retains && matches!(self.phase, Phase::Forwarding | Phase::Draining(_))
     }
 
     /// Whether something new can be read at once.
@@ -161,7 +169,7 @@ impl Connection {
 
     pub(super) fn is_backlog(&self, message: &Message) -> bool {
         let first = match message {
-            Message::Health => None,
+            Message::Health | Message::State => None,
             Message::Event(seq) => Some(seq),
             Message::Batch(seqs) => seqs.first(),
         };
@@ -181,8 +189,13 @@ pub(super) async fn read(reading: &mut Option<Reading>) -> Result<(Read, Vec<Arc
 impl Session {
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
     /// Answers that the connection is to be left, once it is.
+    ///
+    /// Events go before states, except before one that has waited long.
     pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<Option<Left>, Lost> {
         if matches!(connection.phase, Phase::Forwarding | Phase::Draining(_)) {
+            if connection.states.is_overdue(now) {
+                self.publish_state(connection, now)?;
+            }
             let head = *self.head.borrow_and_update();
             loop {
                 self.send_rows(connection, head, now)?;
@@ -191,6 +204,7 @@ impl Session {
                 }
             }
             self.send_batch_when_due(connection, now)?;
+            self.publish_state(connection, now)?;
         }
         self.leave(connection)
     }
@@ -302,6 +316,7 @@ impl Session {
         if !short {
             connection.reading = None;
         }
+        connection.states.hurry();
         connection.phase = Phase::Draining(head);
     }
 
@@ -326,7 +341,12 @@ impl Session {
     fn leave(&mut self, connection: &mut Connection) -> Result<Option<Left>, Lost> {
         let idle = connection.window.in_flight() == 0 && connection.reading.is_none();
         match connection.phase {
-            Phase::Draining(head) if idle && connection.lanes.are_empty(head) && connection.batch.is_empty() => {
+            Phase::Draining(head)
+                if idle
+                    && connection.lanes.are_empty(head)
+                    && connection.batch.is_empty()
+                    && !connection.states.is_pending() =>
+            {
                 connection.phase = Phase::Farewell;
                 self.publish_health(connection, Status::Stopped)?;
                 Ok(None)

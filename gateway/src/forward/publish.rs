@@ -90,6 +90,7 @@ impl Session {
             }
             Err(reason) => match message {
                 Message::Health => tracing::warn!(reason, "our health cannot be published"),
+                Message::State => {}
                 Message::Event(seq) => self.set_aside(connection, seq, &reason),
                 Message::Batch(seqs) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, &reason)),
             },
@@ -99,7 +100,7 @@ impl Session {
 
     /// The packet; a sentence where it cannot be sent. One that is too large would end this connection and every one
     /// after it.
-    fn packet(&self, connection: &Connection, publication: Publication) -> Result<Packet, String> {
+    pub(super) fn packet(&self, connection: &Connection, publication: Publication) -> Result<Packet, String> {
         if publication.topic.len() > topic::MAX_BYTES {
             return Err(format!("topic of {} bytes, at most {}", publication.topic.len(), topic::MAX_BYTES));
         }
@@ -109,7 +110,7 @@ impl Session {
     }
 
     /// The content type, where it is to be said.
-    fn describes(&self, kind: &'static str) -> Option<Content> {
+    pub(super) fn describes(&self, kind: &'static str) -> Option<Content> {
         self.config.content_type.then_some(Content { kind, encoding: None })
     }
 

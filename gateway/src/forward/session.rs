@@ -18,6 +18,7 @@ use super::connection::{self, Connection};
 use super::health::Status;
 use super::payload::Envelope;
 use super::secrets::{self, Login, Watch};
+use super::states::IsThere;
 use super::tls::Tls;
 use super::topic::{Topics, push_encoded};
 use super::wire::{Greeting, Limits};
@@ -63,6 +64,7 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     pub(super) log: Log,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) is_there: IsThere,
     pub(super) topics: Topics,
     pub(super) envelope: Envelope,
     pub(super) head: watch::Receiver<u64>,
@@ -91,6 +93,7 @@ impl Session {
         identity: Identity,
         log: Log,
         metrics: Arc<Metrics>,
+        is_there: IsThere,
         stop: CancellationToken,
     ) -> Self {
         Session {
@@ -109,6 +112,7 @@ impl Session {
             identity,
             log,
             metrics,
+            is_there,
             stop,
         }
     }

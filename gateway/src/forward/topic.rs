@@ -42,6 +42,14 @@ impl Topics {
         &self.batch
     }
 
+    /// `{root}/{site}/{terminal}/state`
+    pub(super) fn state(&self, terminal: &str) -> String {
+        let mut topic = self.front.clone();
+        push_level(&mut topic, terminal);
+        topic.push_str("/state");
+        topic
+    }
+
     /// `{root}/{site}/{terminal}/event/{kind with / for .}`
     pub(super) fn event(&self, event: &Event) -> String {
         let kind = event.kind.name();
@@ -112,6 +120,7 @@ mod tests {
     fn topics_are_those_of_the_contract() {
         assert_eq!(topics().health(), "vestibule/v1/br001/gateway/gw-1/health");
         assert_eq!(topics().batch(), "vestibule/v1/br001/gateway/gw-1/events");
+        assert_eq!(topics().state("a/b"), "vestibule/v1/br001/a%2Fb/state");
         assert_eq!(event_topic("atm-07"), "vestibule/v1/br001/atm-07/event/supply/low");
         assert_eq!(event_topic("Zürich 3"), "vestibule/v1/br001/Zürich 3/event/supply/low");
     }

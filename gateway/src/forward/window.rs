@@ -15,6 +15,8 @@ pub(super) enum Message {
     Event(u64),
     /// The events at these places, in one message.
     Batch(Vec<u64>),
+    /// A terminal's state; one at a time.
+    State,
 }
 
 /// A message on its way.
@@ -30,14 +32,19 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct Window {
     limit: usize,
+    /// Most that the broker takes, whatever it is.
+    most: usize,
+    /// Whether a state is in flight: it takes no place of an event.
+    aside: bool,
     flying: BTreeMap<u16, Sent>,
     last_id: u16,
 }
 
 impl Window {
-    /// A window for at most `limit` messages.
-    pub(super) fn new(limit: u16) -> Self {
-        Window { limit: usize::from(limit.max(1)), flying: BTreeMap::new(), last_id: 0 }
+    /// A window for at most `limit` messages, and a state beside them where the broker takes `most` in all.
+    pub(super) fn new(limit: u16, most: u16) -> Self {
+        let most = usize::from(most.max(1));
+        Window { limit: usize::from(limit.max(1)), most, aside: false, flying: BTreeMap::new(), last_id: 0 }
     }
 
     /// Lets at most this many messages be in flight from now on.
@@ -47,7 +54,12 @@ impl Window {
 
     /// Whether one more message may be sent, with `held` others waiting outside the window.
     pub(super) fn has_room(&self, held: usize) -> bool {
-        self.in_flight() + held < self.limit
+        self.in_flight() - usize::from(self.aside) + held < self.limit && self.in_flight() < self.most
+    }
+
+    /// Whether a state may be sent.
+    pub(super) fn has_room_aside(&self) -> bool {
+        !self.aside && self.in_flight() < self.most
     }
 
     /// Messages that are not acknowledged.
@@ -57,6 +69,7 @@ impl Window {
 
     /// The packet id for a message that is sent now. There are more ids than a window has places.
     pub(super) fn send(&mut self, message: Message, at: Instant) -> u16 {
+        self.aside |= message == Message::State;
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             if !self.flying.contains_key(&self.last_id) {
@@ -68,7 +81,9 @@ impl Window {
 
     /// The broker answered this id; `None` where no message in flight has it.
     pub(super) fn answered(&mut self, id: u16) -> Option<Sent> {
-        self.flying.remove(&id)
+        let sent = self.flying.remove(&id)?;
+        self.aside &= sent.message != Message::State;
+        Some(sent)
     }
 
     /// Since when the oldest message waits for its answer.
@@ -88,7 +103,7 @@ mod tests {
     fn acknowledgements_find_their_events_in_any_order_and_once() {
         let start = Instant::now();
         for reversed in [false, true] {
-            let mut window = Window::new(4);
+            let mut window = Window::new(4, u16::MAX);
             let mut ids = Vec::new();
             for seq in 101..=104 {
                 assert!(window.has_room(0));
@@ -105,12 +120,31 @@ mod tests {
             }
             assert_eq!((window.in_flight(), window.oldest()), (0, None));
         }
-        assert_eq!(Window::new(4).answered(0), None);
+        assert_eq!(Window::new(4, u16::MAX).answered(0), None);
+    }
+
+    #[test]
+    fn a_state_goes_beside_the_events_and_takes_none_of_their_places() {
+        let mut window = Window::new(2, 3);
+        let events: Vec<u16> = (1..=2).map(|seq| window.send(Message::Event(seq), Instant::now())).collect();
+        assert!(!window.has_room(0) && window.has_room_aside());
+        let state = window.send(Message::State, Instant::now());
+        assert!(!window.has_room_aside(), "one at a time");
+        window.answered(events[0]);
+        assert!(window.has_room(0), "an event's place is free although the state is under way");
+        assert_eq!(window.answered(state).map(|sent| sent.message), Some(Message::State));
+        assert!(window.has_room_aside() && window.has_room(0) && !window.has_room(1));
+        // A broker that takes one message at a time takes either.
+        let mut window = Window::new(1, 1);
+        let state = window.send(Message::State, Instant::now());
+        assert!(!window.has_room(0));
+        window.answered(state);
+        assert!(window.has_room(0));
     }
 
     #[test]
     fn an_id_comes_round_late_and_never_while_it_is_in_flight() {
-        let mut window = Window::new(2);
+        let mut window = Window::new(2, u16::MAX);
         let held = window.send(Message::Event(0), Instant::now());
         let mut last = None;
         for seq in 1..140_000 {
@@ -124,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_limit_can_shrink_and_grow() {
-        let mut window = Window::new(8);
+        let mut window = Window::new(8, u16::MAX);
         let ids: Vec<u16> = (0..8).map(|seq| window.send(Message::Event(seq), Instant::now())).collect();
         window.set_limit(2);
         for id in ids {
@@ -145,7 +179,7 @@ mod tests {
             random ^= random << 17;
             usize::try_from(random % 1_000_003).expect("small") % below
         };
-        let mut window = Window::new(64);
+        let mut window = Window::new(64, u16::MAX);
         let (mut seq, mut flying) = (0_u64, BTreeMap::new());
         for _ in 0..200_000 {
             if next(2) == 0 && window.has_room(0) {

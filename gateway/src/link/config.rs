@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Protocol;
+use super::address::Address;
+use super::tls::{self, Side};
+use crate::protocol::{Protocol, xfs4iot};
 
-/// One way that a terminal is heard: a TCP port of its own, or a serial port.
+/// One way that a terminal is heard: a TCP port of its own, a TCP connection to it, or a serial port.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -21,6 +23,13 @@ pub struct Config {
     /// Address and port to listen on.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
+    /// Host and port of the terminal, where the gateway connects to it: `host:port`. For XFS4IoT the publisher,
+    /// `wss://host:port`; a host alone is looked for at every port that a publisher may have.
+    #[serde(default)]
+    pub dial: Option<String>,
+    /// TLS of `listen` or `dial`; in the clear where absent.
+    #[serde(default)]
+    pub tls: Option<tls::Config>,
     /// Serial device, best by its name under `/dev/serial/by-id`.
     #[serde(default)]
     pub serial: Option<PathBuf>,
@@ -36,12 +45,16 @@ pub struct Config {
     /// Stop bits of the serial port: 1 or 2.
     #[serde(default = "stop_bits")]
     pub stop_bits: u8,
-    /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports.
-    #[serde(default = "idle_timeout_s")]
+    /// A connection that says nothing for this long is closed; 0 for never. Seconds. Not for serial ports, and not for
+    /// XFS4IoT, whose services are asked for signs of life.
+    #[serde(default)]
     pub idle_timeout_s: u64,
-    /// Longest frame or line, in bytes.
-    #[serde(default = "max_frame_bytes")]
-    pub max_frame_bytes: usize,
+    /// Longest frame or line, in bytes; what is usual for the protocol where absent.
+    #[serde(default)]
+    pub max_frame_bytes: Option<usize>,
+    /// Whether the gateway never says a byte on it: a tap on a line between others.
+    #[serde(default)]
+    pub listen_only: bool,
 }
 
 /// A TCP port that several terminals share; each says who it is.
@@ -54,9 +67,13 @@ pub struct ListenerConfig {
     pub protocol: Protocol,
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// What becomes of a terminal that nobody configured.
+    /// TLS of its connections; in the clear where absent. A terminal's own `pin_sha256` counts besides.
     #[serde(default)]
-    pub unknown: Unknown,
+    pub tls: Option<tls::Config>,
+    /// What becomes of a terminal that nobody configured; `refuse` where absent, but `accept` for uploads, which bring
+    /// their terminals with them.
+    #[serde(default)]
+    pub unknown: Option<Unknown>,
     /// The device profile it is decoded by, and of such a terminal where it is accepted; the protocol's usual one where
     /// absent.
     #[serde(default)]
@@ -113,8 +130,22 @@ impl Config {
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if self.listen.is_some() == self.serial.is_some() {
-            faults.push(("listen", "give either `listen` or `serial`".to_owned()));
+        match (&self.listen, &self.serial, &self.dial) {
+            (Some(_), None, None) if self.protocol == Protocol::Xfs4iot => {
+                faults.push(("listen", "XFS4IoT services are dialled: give `dial`".to_owned()));
+            }
+            (None, Some(_), None) if self.protocol == Protocol::Xfs4iot => {
+                faults.push(("serial", "XFS4IoT services are dialled: give `dial`".to_owned()));
+            }
+            (Some(_), None, None) | (None, Some(_), None) => {}
+            (None, None, Some(dial)) => faults.extend(self.dial_fault(dial).map(|reason| ("dial", reason))),
+            _ => faults.push(("listen", "give one of `listen`, `dial` and `serial`".to_owned())),
+        }
+        if let Some(tls) = &self.tls {
+            faults.extend(tls.faults(self.side()));
+            if self.serial.is_some() {
+                faults.push(("tls", "is for `listen` and `dial`".to_owned()));
+            }
         }
         if !(5..=8).contains(&self.data_bits) {
             faults.push(("data_bits", format!("{} is not 5, 6, 7 or 8", self.data_bits)));
@@ -125,25 +156,83 @@ impl Config {
         if !(50..=4_000_000).contains(&self.baud) {
             faults.push(("baud", format!("{} is no speed of a serial port", self.baud)));
         }
-        faults.extend(frame_fault(self.max_frame_bytes));
+        if self.protocol == Protocol::Upload {
+            faults.push(("protocol", "files speak for several terminals: they come by a [[listener]]".to_owned()));
+        }
+        faults.extend(self.max_frame_bytes.and_then(|bytes| frame_fault(self.protocol, bytes)));
         faults
+    }
+
+    fn dial_fault(&self, dial: &str) -> Option<String> {
+        let address: Address = match dial.parse() {
+            Ok(address) => address,
+            Err(reason) => return Some(reason),
+        };
+        if self.protocol == Protocol::Xfs4iot {
+            return match (address.secure, &self.tls) {
+                (Some(true), None) => Some("`wss` needs a `tls` table: whom to trust".to_owned()),
+                (Some(false), Some(_)) => Some("`ws` is in the clear, and the link has a `tls` table".to_owned()),
+                _ => None,
+            };
+        }
+        (address.port.is_none() || address.secure.is_some() || address.path.is_some())
+            .then(|| format!("`{dial}` must be `host:port`"))
+    }
+
+    /// Which side of its TLS we are.
+    pub(super) fn side(&self) -> Side {
+        if self.dial.is_some() { Side::Client } else { Side::Server }
+    }
+
+    /// What is wrong with the files that it names, now.
+    pub fn file_faults(&self) -> Vec<String> {
+        self.tls.as_ref().map(|tls| tls::check(tls, self.side())).unwrap_or_default()
+    }
+
+    /// Longest frame or line, in bytes.
+    pub fn frame_limit(&self) -> usize {
+        self.max_frame_bytes.unwrap_or_else(|| match self.protocol {
+            Protocol::Xfs4iot => xfs4iot::MAX_MESSAGE,
+            _ => max_frame_bytes(),
+        })
     }
 }
 
 impl ListenerConfig {
+    /// What becomes of a terminal that nobody configured.
+    pub fn unknown(&self) -> Unknown {
+        self.unknown.unwrap_or(match self.protocol {
+            Protocol::Upload => Unknown::Accept,
+            _ => Unknown::Refuse,
+        })
+    }
+
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults: Vec<_> = frame_fault(self.max_frame_bytes).into_iter().collect();
+        let mut faults: Vec<_> = frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect();
         if self.max_connections == 0 {
             faults.push(("max_connections", "must not be 0".to_owned()));
         }
+        faults.extend(self.tls.iter().flat_map(|tls| tls.faults(Side::Server)));
+        if self.protocol == Protocol::Xfs4iot {
+            faults.push(("protocol", "XFS4IoT services are dialled: give the terminal a link with `dial`".to_owned()));
+        }
         faults
+    }
+
+    /// What is wrong with the files that it names, now.
+    pub fn file_faults(&self) -> Vec<String> {
+        self.tls.as_ref().map(|tls| tls::check(tls, Side::Server)).unwrap_or_default()
     }
 }
 
-fn frame_fault(bytes: usize) -> Option<(&'static str, String)> {
-    let allowed = 64..=1024 * 1024;
-    (!allowed.contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and 1048576")))
+/// Most bytes of a frame, and of an uploaded file: it is held whole while it is read.
+const MAX_FRAME: usize = 1024 * 1024;
+const MAX_UPLOAD: usize = 4 * 1024 * 1024;
+
+fn frame_fault(protocol: Protocol, bytes: usize) -> Option<(&'static str, String)> {
+    let most = if protocol == Protocol::Upload { MAX_UPLOAD } else { MAX_FRAME };
+    (!(64..=most).contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and {most}")))
 }
 
 fn baud() -> u32 {
@@ -168,4 +257,46 @@ fn max_frame_bytes() -> usize {
 
 fn max_connections() -> usize {
     4096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> String {
+        let config: Config = toml::from_str(&format!("name = \"x\"\n{text}")).expect("of the right types");
+        config.faults().iter().map(|(key, _)| *key).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_link_has_one_place_and_tls_says_whom_to_trust() {
+        let own = "certificate = \"c\", key = \"k\"";
+        for (text, expected) in [
+            ("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"".to_owned(), ""),
+            ("protocol = \"ndc\"\ndial = \"atm:1\"".to_owned(), ""),
+            ("protocol = \"ndc\"".to_owned(), "listen"),
+            ("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ndial = \"atm:1\"".to_owned(), "listen"),
+            ("protocol = \"ndc\"\ndial = \"atm\"".to_owned(), "dial"),
+            ("protocol = \"ndc\"\ndial = \"ws://atm:1\"".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\ndial = \"atm\"".to_owned(), ""),
+            ("protocol = \"xfs4iot\"\ndial = \"wss://atm\"".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\nlisten = \"0.0.0.0:1\"".to_owned(), "listen"),
+            ("protocol = \"xfs4iot\"\ndial = \"ws://atm\"\ntls = { ca = \"c\" }".to_owned(), "dial"),
+            ("protocol = \"xfs4iot\"\ndial = \"wss://atm\"\ntls = { ca = \"c\" }".to_owned(), ""),
+            ("protocol = \"ndc\"\ndial = \"atm:1\"\ntls = {}".to_owned(), "tls.ca"),
+            (
+                "protocol = \"ndc\"\nserial = \"/dev/x\"\ntls = { certificate = \"c\" }".to_owned(),
+                "tls.key tls.client tls",
+            ),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own} }}"), "tls.client"),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, client = \"none\" }}"), ""),
+            (
+                format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, client = \"none\", ca = \"a\" }}"),
+                "tls.client",
+            ),
+            (format!("protocol = \"ndc\"\nlisten = \"0.0.0.0:1\"\ntls = {{ {own}, ca = \"a\" }}"), ""),
+        ] {
+            assert_eq!(faults(&text), expected, "{text}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! From decoded messages to the log: who speaks, what that means, and what is answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -10,19 +10,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::config::{Config, ListenerConfig, Unknown};
+use super::flood::Flood;
+use super::tls::{Pin, Side, Tls};
+use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, Receipt, Submission};
+use crate::log::{LogError, NewEvent, NewLine, Receipt, RegisterKind, RegisterRow, Submission};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::journal::DialectError;
+use crate::protocol::upload::Document;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
 
 /// Most unknown terminals remembered, so that each is reported once.
 const MAX_UNKNOWN: usize = 1024;
+/// How often it is noted down that an unknown terminal still speaks.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Most connections to a port of one terminal's own.
 const OWN_CONNECTIONS: usize = 64;
+/// Pause between two events about handshakes that failed.
+const HANDSHAKE_NOTES: Duration = Duration::from_secs(60);
 /// The terminal name of events that are the gateway's own.
 const GATEWAY: &str = "gateway";
 
@@ -40,18 +48,30 @@ pub(super) struct Intake {
     pub(super) name: String,
     pub(super) protocol: Protocol,
     pub(super) idle: Option<Duration>,
-    max_frame_bytes: usize,
-    /// What the stream is decoded by.
+    /// Never a byte is said: the link is a tap.
+    pub(super) listen_only: bool,
+    pub(super) max_frame_bytes: usize,
+    /// Of a TCP link, where it is not in the clear.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// What the stream is decoded by, and the name of that profile.
     profile: Arc<Profile>,
+    profile_name: String,
     speakers: Speakers,
     connections: Arc<Semaphore>,
     /// Sessions of each terminal that are open now.
     up: Mutex<HashMap<String, usize>>,
-    reported: Mutex<HashSet<String>>,
+    /// Unknown terminals, and when each was last noted down.
+    reported: Mutex<HashMap<String, Instant>>,
+    /// When a handshake that failed was last an event.
+    handshake_noted: Mutex<Option<Instant>>,
+    /// How many faults may still become events.
+    flood: Mutex<Flood>,
 }
 
 /// Where an answer to a message comes from.
 pub(super) enum Answer {
+    /// There is nothing to keep.
+    Heard,
     /// From the log, once the event is committed.
     Pending(oneshot::Receiver<Result<Receipt, LogError>>),
     /// It is known already.
@@ -73,13 +93,19 @@ impl Intake {
             shared: shared.clone(),
             name: config.name.clone(),
             protocol: config.protocol,
-            idle: idle(config.idle_timeout_s),
-            max_frame_bytes: config.max_frame_bytes,
+            // A journal printer may well be silent for a weekend; an unplugged port shows by itself.
+            idle: idle(config.idle_timeout_s).filter(|_| config.serial.is_none()),
+            listen_only: config.listen_only,
+            max_frame_bytes: config.frame_limit(),
+            tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, config.side()))),
+            profile_name: config.profile.clone().unwrap_or_default(),
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
             up: Mutex::default(),
             reported: Mutex::default(),
+            handshake_noted: Mutex::default(),
+            flood: Mutex::new(Flood::new(Instant::now())),
         })
     }
 
@@ -89,12 +115,17 @@ impl Intake {
             name: config.name.clone(),
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
+            listen_only: false,
             max_frame_bytes: config.max_frame_bytes,
+            tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, Side::Server))),
+            profile_name: config.profile.clone().unwrap_or_else(|| config.protocol.usual_profile().to_owned()),
             profile,
-            speakers: Speakers::Any { unknown: config.unknown },
+            speakers: Speakers::Any { unknown: config.unknown() },
             connections: Arc::new(Semaphore::new(config.max_connections)),
             up: Mutex::default(),
             reported: Mutex::default(),
+            handshake_noted: Mutex::default(),
+            flood: Mutex::new(Flood::new(Instant::now())),
         })
     }
 
@@ -129,17 +160,30 @@ impl Intake {
         }
     }
 
-    /// The terminal that calls itself so, or why it may not speak here.
-    pub(super) fn identify(&self, name: &str) -> Result<Arc<Terminal>, String> {
+    /// The terminal that calls itself so, or why it may not speak here. One whose certificate is pinned must have shown it.
+    pub(super) fn identify(&self, name: &str, peer: Option<Pin>) -> Result<Arc<Terminal>, String> {
         let unknown = match &self.speakers {
             Speakers::One(terminal) => return Ok(Arc::clone(terminal)),
             Speakers::Any { unknown } => *unknown,
         };
         if let Some(terminal) = self.shared.inventory.calling_itself(name) {
-            return Ok(Arc::clone(terminal));
+            if terminal.pins.is_empty() || peer.is_some_and(|peer| terminal.pins.contains(&peer)) {
+                return Ok(Arc::clone(terminal));
+            }
+            self.report_unknown(&terminal.name, "speaks with a certificate that is not its own", "refused");
+            return Err(format!("terminal `{}` must show its own certificate", terminal.name));
         }
-        let shown: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
-        self.report_unknown(&shown, unknown);
+        // Left out or replaced, a strange character would make two terminals one.
+        let shown = name.trim_start_matches("unknown-");
+        if !is_name(shown) {
+            self.report_unknown("-", "gives no name that can be used", "refused");
+            return Err("no name of a terminal: 1 to 32 letters, digits, `-`, `_` or `.`".to_owned());
+        }
+        let outcome = match unknown {
+            Unknown::Refuse => "refused",
+            Unknown::Accept => "accepted",
+        };
+        self.report_unknown(shown, "is not configured", outcome);
         match unknown {
             Unknown::Refuse => Err(format!("terminal `{shown}` is not configured here")),
             Unknown::Accept => Ok(Arc::new(Terminal {
@@ -148,24 +192,35 @@ impl Intake {
                 time_zone: TimeZone::UTC,
                 luno: None,
                 reports_requests: false,
+                pins: Vec::new(),
             })),
         }
     }
 
-    fn report_unknown(&self, name: &str, unknown: Unknown) {
+    /// Notes down that an unknown terminal speaks: at most once a minute, with an event the first time.
+    fn report_unknown(&self, name: &str, why: &str, outcome: &str) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() >= MAX_UNKNOWN || !reported.insert(name.to_owned()) {
+        let before = reported.get(name).copied();
+        if before.is_some_and(|at| at.elapsed() < NOTED_EVERY) || (before.is_none() && reported.len() >= MAX_UNKNOWN) {
             return;
         }
-        let what = match unknown {
-            Unknown::Refuse => "refused",
-            Unknown::Accept => "accepted",
-        };
-        let event = Event::new(Kind::GatewayUnknownTerminal)
-            .detail(format!("`{name}` speaks on {} and is not configured: {what}", self.name))
-            .attribute("name", name)
-            .attribute("outcome", what);
-        self.note(GATEWAY, event);
+        reported.insert(name.to_owned(), Instant::now());
+        drop(reported);
+        let mut events = Vec::new();
+        if before.is_none() {
+            let event = Event::new(Kind::GatewayUnknownTerminal)
+                .detail(format!("`{name}` speaks on {} and {why}: {outcome}", self.name))
+                .attribute("name", name)
+                .attribute("outcome", outcome);
+            events.push(self.stamp(GATEWAY, event).into());
+        }
+        let now = clock::now().0.to_string();
+        let heard = serde_json::json!({
+            "first_seen": now, "last_seen": now, "times": 1, "protocol": self.protocol, "link": self.name,
+            "profile": self.profile_name, "outcome": outcome,
+        });
+        let row = RegisterRow { kind: RegisterKind::Heard, key: name.to_owned(), body: heard.as_object().cloned() };
+        self.pass_on(Submission { events, register: vec![row], ..Submission::default() });
     }
 
     /// One more, or one fewer, session of this terminal; the first and the last are events.
@@ -191,10 +246,40 @@ impl Intake {
         }
     }
 
+    /// Sets the gauge of a certificate's end.
+    pub(super) fn show_expiry(&self, role: &str, expiry: Option<i64>) {
+        if let Some(expiry) = expiry {
+            let [terminal, link] = self.labels();
+            self.shared.metrics.tls_expiry.with_label_values(&[terminal, link, role]).set(expiry);
+        }
+    }
+
+    /// The same for that of the other side, where that is one terminal.
+    pub(super) fn show_peer(&self, expiry: Option<i64>) {
+        if let Speakers::One(_) = self.speakers {
+            self.show_expiry("peer", expiry);
+        }
+    }
+
+    /// Counts a connection that came to no TLS; one a minute is an event, for a port scan is no flood of them.
+    pub(super) fn refuse_handshake(&self, peer: std::net::SocketAddr, reason: &str) {
+        self.shared.metrics.link_refused.with_label_values(&["tls"]).inc();
+        tracing::warn!(link = self.name, %peer, reason, "A connection is refused.");
+        let mut noted = self.handshake_noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.is_none_or(|noted| noted.elapsed() > HANDSHAKE_NOTES) {
+            *noted = Some(Instant::now());
+            let detail = format!("link {}: {peer} is refused: {reason}", self.name);
+            self.note(self.owner(), Event::new(Kind::ProtocolError).detail(detail));
+        }
+    }
+
     /// Appends an event of the link itself; nobody waits for it.
     pub(super) fn note(&self, terminal: &str, event: Event) {
         let event = self.stamp(terminal, event);
-        let submission = Submission { events: vec![event.into()], plugin: None };
+        self.pass_on(Submission { events: vec![event.into()], ..Submission::default() });
+    }
+
+    fn pass_on(&self, submission: Submission) {
         if self.shared.log.enqueue(submission).is_err() {
             tracing::debug!(link = self.name, "The log has stopped; an event of the link is not kept.");
         }
@@ -220,27 +305,79 @@ impl Intake {
                 .into_iter()
                 .map(|event| NewEvent { reading: true, ..self.stamp(&terminal.name, event).into() }),
         );
+        let (now, synced) = clock::now();
+        // A clock that is known to be wrong dates nothing.
+        for NewEvent { event, .. } in events.iter_mut().filter(|_| synced != Some(false)) {
+            normalize::date_by_arrival(event, message, now, &terminal.time_zone);
+        }
         if let (Some(first), Some(id)) = (events.first_mut(), message.source_id()) {
             first.source_id = Some(id.to_owned());
         }
-        self.submit(terminal, events)
+        self.submit(terminal, events, self.journal(terminal, message))
     }
 
-    /// Submits the event that a frame nobody understands is.
+    /// The printed lines that a message holds, each with the day it is found under.
+    fn journal(&self, terminal: &Terminal, message: &Message) -> Vec<NewLine> {
+        let (received_at, _) = clock::now();
+        let text = message.journal_text().into_owned();
+        let lines = text.into_iter().map(|line| NewLine {
+            terminal: terminal.name.clone(),
+            link: self.name.clone(),
+            received_at,
+            day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
+            printed_at: line.printed_at.map(|time| time.to_string()),
+            text: line.text,
+            event: None,
+        });
+        lines.collect()
+    }
+
+    /// Submits a whole uploaded file: all of it is committed, or nothing.
+    pub(super) fn take_upload(&self, document: &Document) -> Answer {
+        let accepts = match &self.speakers {
+            Speakers::One(_) => true,
+            Speakers::Any { unknown } => *unknown == Unknown::Accept,
+        };
+        let names = match upload::Names::new(document, &self.shared.inventory, accepts) {
+            Ok(names) => names,
+            Err(unknown) => {
+                self.report_unknown(&unknown, "is not configured", "refused");
+                return Answer::Refused(format!("terminal `{unknown}` is not configured here"));
+            }
+        };
+        let stamp = |terminal: &str, event: Event| self.stamp(terminal, event);
+        let submission = upload::submission(document, &self.profile, &names, stamp);
+        let now = jiff::Timestamp::now().as_second();
+        for name in names.configured() {
+            self.shared.metrics.terminal_last_seen.with_label_values(&[name]).set(now);
+        }
+        match self.shared.log.enqueue(submission) {
+            Ok(answer) => Answer::Pending(answer),
+            Err(_) => Answer::Stopped,
+        }
+    }
+
+    /// Submits the event that a frame nobody understands is; of a flood of them a part, with the number of the rest.
     pub(super) fn take_fault(&self, terminal: Option<&Terminal>, fault: &Fault) -> Answer {
-        let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
-        let event = self.stamp(owner, normalize::fault(fault));
+        let said = self.flood.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
+        if let Some(unsaid) = said {
+            let owner = terminal.map_or(self.owner(), |terminal| &terminal.name);
+            let mut event = normalize::fault(fault);
+            if unsaid > 0 {
+                event = event.attribute("unsaid", unsaid);
+            }
+            self.note(owner, event);
+        }
         // Whether or not the event is kept, the source is told what was wrong.
-        let _ = self.shared.log.enqueue(Submission { events: vec![event.into()], plugin: None });
         Answer::Refused(fault.reason.clone())
     }
 
-    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>) -> Answer {
+    fn submit(&self, terminal: &Terminal, events: Vec<NewEvent>, journal: Vec<NewLine>) -> Answer {
         let now = jiff::Timestamp::now().as_second();
         if self.shared.inventory.named(&terminal.name).is_some() {
             self.shared.metrics.terminal_last_seen.with_label_values(&[&terminal.name]).set(now);
         }
-        match self.shared.log.enqueue(Submission { events, plugin: None }) {
+        match self.shared.log.enqueue(Submission { events, journal, ..Submission::default() }) {
             Ok(answer) => Answer::Pending(answer),
             Err(_) => Answer::Stopped,
         }
@@ -255,6 +392,14 @@ impl Intake {
         event.protocol = Some(self.protocol.name().to_owned());
         event
     }
+}
+
+/// Whether a name that a terminal gives itself can be a level of a topic; a long number may be a card's.
+fn is_name(name: &str) -> bool {
+    let digits = name.chars().filter(char::is_ascii_digit).count();
+    (1..=32).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && digits < 12
 }
 
 fn idle(seconds: u64) -> Option<Duration> {

@@ -21,15 +21,16 @@ pub(super) async fn run(path: PathBuf, line: Line, intake: Arc<Intake>) {
         match open(&path, line) {
             Ok(port) => {
                 tracing::info!(link = intake.name, path = %path.display(), "The serial port is open.");
-                missing = false;
                 backoff.reset();
                 let opened = format!("{} opened", path.display());
-                let end = serve(port, Arc::clone(&intake), &opened).await;
+                let end = serve(port, Arc::clone(&intake), &opened, None).await;
                 intake.shared.metrics.link_reconnects.with_label_values(&intake.labels()).inc();
                 tracing::info!(link = intake.name, path = %path.display(), %end, "The serial port is gone.");
                 if let End::Stopping = end {
                     return;
                 }
+                // The session's end has said that it is lost.
+                missing = true;
             }
             Err(error) => {
                 tracing::debug!(link = intake.name, path = %path.display(), %error, "The serial port cannot be opened.");

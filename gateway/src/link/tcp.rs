@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::intake::Intake;
-use super::session::serve;
+use super::session::{End, serve};
+use super::tls::Tls;
 use crate::event::{Event, Kind};
 
 /// The pause after a connection could not be accepted (no more file descriptors, say).
@@ -84,6 +85,16 @@ async fn accept(listener: &TcpListener, intake: &Arc<Intake>, sessions: &TaskTra
     }
 }
 
+/// The handshake, and the conversation behind it; the reason where there is none.
+async fn secured(stream: TcpStream, tls: &Tls, intake: &Arc<Intake>, opened: &str) -> Result<End, String> {
+    let secured = tokio::select! {
+        secured = tls.accept(stream) => secured?,
+        () = intake.stop().cancelled() => return Err("the gateway stops".to_owned()),
+    };
+    intake.show_peer(secured.expiry);
+    Ok(serve(secured.stream, Arc::clone(intake), opened, secured.peer).await)
+}
+
 async fn connection(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "The connection had gone before it was served.");
@@ -91,8 +102,18 @@ async fn connection(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>) {
     let metrics = Arc::clone(&intake.shared.metrics);
     let name = intake.name.clone();
     metrics.link_connections.inc();
-    let end = serve(stream, Arc::clone(&intake), &format!("connected from {peer}")).await;
+    let opened = format!("connected from {peer}");
+    let end = match &intake.tls {
+        None => Ok(serve(stream, Arc::clone(&intake), &opened, None).await),
+        // In a box: connections in the clear do not pay for what TLS needs.
+        Some(tls) => Box::pin(secured(stream, tls, &intake, &opened)).await,
+    };
     metrics.link_connections.dec();
-    metrics.link_reconnects.with_label_values(&intake.labels()).inc();
-    tracing::info!(link = name, %peer, %end, "The connection has ended.");
+    match end {
+        Ok(end) => {
+            metrics.link_reconnects.with_label_values(&intake.labels()).inc();
+            tracing::info!(link = name, %peer, %end, "The connection has ended.");
+        }
+        Err(reason) => intake.refuse_handshake(peer, &reason),
+    }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::epoch::Epoch;
 
 /// The store's file in the data folder.
-const FILE: &str = "events.db";
+pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
 const MIGRATIONS: [&str; 4] = [
     include_str!("schema/1.sql"),
@@ -248,6 +248,21 @@ mod tests {
         let store = open(dir.path()).expect("opens anew");
         assert!(store.set_aside.expect("set aside").exists());
         assert_ne!(store.epoch, epoch);
+    }
+
+    #[test]
+    fn an_older_store_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let connection = Connection::open(dir.path().join(FILE)).expect("opens");
+        connection.execute_batch(MIGRATIONS[0]).expect("makes the tables of the first version");
+        connection.execute("INSERT INTO event VALUES (1, 1, 1, 1, '{}')", []).expect("inserts");
+        connection.pragma_update(None, "user_version", 1).expect("sets");
+        drop(connection);
+        let store = open(dir.path()).expect("migrates").connection;
+        let count = |table: &str| -> i64 {
+            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("counts")
+        };
+        assert_eq!((count("event"), count("journal")), (1, 0));
     }
 
     #[test]

@@ -59,6 +59,13 @@ struct Waiting {
     closed: bool,
 }
 
+impl Waiting {
+    /// Whether nothing waits to ride along. Otherwise the writer knows already, and need not be woken once more.
+    fn rides_nothing(&self) -> bool {
+        self.cursors.is_empty() && self.settled.is_empty()
+    }
+}
+
 /// The queue between all stages and the writer thread. Bounded by its callers: each waits for its answer.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -71,12 +78,15 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a submission; hands it back where the writer has stopped.
-    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Adds a submission.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has stopped.
+    pub(super) fn push(&self, job: Job) -> Result<(), LogError> {
         let lane = if job.submission.plugin.is_some() { Lane::Rules } else { Lane::Ingest };
         let mut waiting = self.lock();
         if waiting.closed {
-            return Err(job);
+            return Err(LogError::Stopped);
         }
         match lane {
             Lane::Ingest => waiting.ingest.push_back(job),
@@ -89,15 +99,24 @@ impl Queue {
     /// Notes a plugin's position that moved without effects: it rides along with the next transaction.
     pub(super) fn ride(&self, plugin: String, cursor: u64) {
         let mut waiting = self.lock();
-        waiting.cursors.retain(|(id, _)| *id != plugin);
-        waiting.cursors.push((plugin, cursor));
-        self.woken.notify_one();
+        let first = waiting.rides_nothing();
+        match waiting.cursors.iter_mut().find(|(id, _)| *id == plugin) {
+            Some(known) => known.1 = cursor,
+            None => waiting.cursors.push((plugin, cursor)),
+        }
+        if first {
+            self.woken.notify_one();
+        }
     }
 
     /// Notes what the forwarder has dealt with: it rides along with the next transaction.
     pub(super) fn settle(&self, settled: Settled) {
-        self.lock().settled.append(settled);
-        self.woken.notify_one();
+        let mut waiting = self.lock();
+        let first = waiting.rides_nothing();
+        waiting.settled.append(settled);
+        if first {
+            self.woken.notify_one();
+        }
     }
 
     /// Asks about the forwarder's progress; drops the question where the writer has stopped.
@@ -115,18 +134,23 @@ impl Queue {
         self.woken.notify_one();
     }
 
-    /// Waits for work, and takes it. What only rides along waits `patience` for company.
-    pub(super) fn take(&self, patience: Duration) -> Cycle {
+    /// Waits for work, and takes it. What only rides along waits `patience` for company; where there is nothing at all, the
+    /// wait ends after `idle`.
+    pub(super) fn take(&self, patience: Duration, idle: Duration) -> Cycle {
         let mut waiting = self.lock();
-        let idle = |waiting: &Waiting| {
+        let empty = |waiting: &Waiting| {
             waiting.ingest.is_empty() && waiting.rules.is_empty() && waiting.questions.is_empty() && !waiting.closed
         };
-        while idle(&waiting) {
-            if waiting.cursors.is_empty() && waiting.settled.is_empty() {
-                waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        while empty(&waiting) {
+            if waiting.rides_nothing() {
+                let (guard, timeout) = self.woken.wait_timeout(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+                waiting = guard;
+                if timeout.timed_out() {
+                    break;
+                }
                 continue;
             }
-            let alone = |waiting: &mut Waiting| idle(waiting);
+            let alone = |waiting: &mut Waiting| empty(waiting);
             waiting = self.woken.wait_timeout_while(waiting, patience, alone).unwrap_or_else(PoisonError::into_inner).0;
             break;
         }

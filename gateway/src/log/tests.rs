@@ -19,7 +19,7 @@ impl Fold for Plain {
 }
 
 fn open(dir: &std::path::Path) -> Log {
-    let config = Config { dir: dir.to_owned(), tail_events: 8, max_event_bytes: 1000 };
+    let config = Config { dir: dir.to_owned(), tail_events: 8, max_event_bytes: 1000, ..Config::default() };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     Log::open(&config, "gw", Box::new(Plain), metrics).expect("opens").log
 }
@@ -31,7 +31,7 @@ fn event(terminal: &str) -> NewEvent {
 }
 
 fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogError> {
-    log.submit_blocking(Submission { events, plugin: None }).map(|receipt| receipt.seqs)
+    log.submit_blocking(Submission { events, ..Submission::default() }).map(|receipt| receipt.seqs)
 }
 
 #[test]
@@ -46,7 +46,8 @@ fn places_ids_and_positions_survive_a_restart() {
     log.settle(settled);
     let state = vec![("count".to_owned(), Some(vec![7]))];
     let commit = PluginCommit { plugin: "cash-low".to_owned(), cursor: 3, state };
-    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit) }).expect("commits");
+    log.submit_blocking(Submission { events: vec![event("a")], plugin: Some(commit), ..Submission::default() })
+        .expect("commits");
     let prefix = log.id_prefix().to_owned();
     log.close();
     assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)));
@@ -83,12 +84,79 @@ fn a_bad_submission_fails_alone() {
     large.event.detail = "x".repeat(2000);
     let waiting: Vec<_> = [vec![event("a")], vec![event("a"), large], vec![event("a")]]
         .into_iter()
-        .map(|events| log.enqueue(Submission { events, plugin: None }).expect("queued"))
+        .map(|events| log.enqueue(Submission { events, ..Submission::default() }).expect("queued"))
         .collect();
     let mut answers = waiting.into_iter().map(|answer| answer.blocking_recv().expect("answered"));
     assert_eq!(answers.next().expect("first").expect("appended").seqs, [1]);
     assert!(matches!(answers.next().expect("second"), Err(LogError::Refused(_))));
     assert_eq!(answers.next().expect("third").expect("appended").seqs, [2], "no place is lost to the refused one");
+    log.close();
+}
+
+#[test]
+fn journal_lines_are_kept_with_their_events_or_not_at_all() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let line = |text: &str| NewLine {
+        terminal: "a".to_owned(),
+        link: "journal".to_owned(),
+        received_at: jiff::Timestamp::now(),
+        day: jiff::civil::date(2030, 1, 15),
+        printed_at: None,
+        text: text.to_owned(),
+        event: None,
+    };
+    let mut large = event("a");
+    large.event.detail = "x".repeat(2000);
+    for (events, text) in [(vec![event("a")], "with an event"), (vec![large], "refused"), (Vec::new(), "alone")] {
+        let _ = log.submit_blocking(Submission { events, journal: vec![line(text)], ..Submission::default() });
+    }
+    let search = Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 10, after: None };
+    let texts = |archive: Archive| -> Vec<String> {
+        archive.search(&search).expect("reads").lines.into_iter().map(|line| line.text).collect()
+    };
+    assert_eq!(texts(log.archive().expect("opens")), ["with an event", "alone"]);
+    assert_eq!(*log.head().borrow(), 1);
+    // A block that is sent again is the same block.
+    for _ in 0..2 {
+        let events = vec![NewEvent { source_id: Some("block".to_owned()), ..event("a") }];
+        log.submit_blocking(Submission { events, journal: vec![line("a block")], ..Submission::default() })
+            .expect("commits");
+    }
+    // A file of which one row is new: its line is kept, the others were.
+    let rows = ["block", "row"].map(|id| NewEvent { source_id: Some(id.to_owned()), ..event("a") });
+    let journal = (0..2).map(|nth| NewLine { event: Some(nth), ..line(&format!("row {nth}")) }).collect();
+    log.submit_blocking(Submission { events: rows.into(), journal, ..Submission::default() }).expect("commits");
+    log.close();
+    drop(log);
+    assert_eq!(texts(Archive::open(dir.path()).expect("opens")), ["with an event", "alone", "a block", "row 1"]);
+    assert!(Archive::open(&dir.path().join("nowhere")).is_err());
+}
+
+#[test]
+fn a_running_log_prunes_its_journals() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let old = NewLine {
+        terminal: "a".to_owned(),
+        link: "journal".to_owned(),
+        received_at: jiff::Timestamp::UNIX_EPOCH,
+        day: jiff::civil::date(1970, 1, 1),
+        printed_at: None,
+        text: "old".to_owned(),
+        event: None,
+    };
+    log.submit_blocking(Submission { journal: vec![old], ..Submission::default() }).expect("commits");
+    log.close();
+    drop(log);
+    // The next start prunes at once, without anything to write.
+    let log = open(dir.path());
+    let search = Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 10, after: None };
+    let begun = std::time::Instant::now();
+    while !log.archive().expect("opens").search(&search).expect("reads").lines.is_empty() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "nothing was pruned");
+        std::thread::yield_now();
+    }
     log.close();
 }
 

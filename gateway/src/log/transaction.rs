@@ -1,12 +1,17 @@
 //! One submission written inside the writer's transaction.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission};
+use super::register::{self, RegisterRow};
+use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
+
+/// Room for most events' JSON form.
+const JSON_BYTES: usize = 512;
 
 /// What the writer knows between transactions.
 pub(super) struct Ledger {
@@ -26,6 +31,8 @@ pub(super) struct Written {
     pub(super) receipt: Receipt,
     pub(super) events: Vec<Arc<Stored>>,
     pub(super) duplicates: u64,
+    pub(super) register: Vec<RegisterRow>,
+    pub(super) journal_lines: u64,
 }
 
 /// Why one submission was not written.
@@ -81,14 +88,21 @@ impl Ledger {
         submission: Submission,
         touched: &mut Vec<(String, u64)>,
     ) -> Result<Written, Fault> {
-        let mut written = Written { receipt: Receipt::default(), events: Vec::new(), duplicates: 0 };
-        let mut folded = Vec::new();
-        for NewEvent { event, source_id, reading } in submission.events {
+        let mut written = Written {
+            receipt: Receipt::default(),
+            events: Vec::new(),
+            duplicates: 0,
+            register: Vec::new(),
+            journal_lines: 0,
+        };
+        let (mut folded, mut repeated) = (Vec::new(), Vec::new());
+        for (place, NewEvent { event, source_id, reading }) in submission.events.into_iter().enumerate() {
             if let Some(id) = source_id
                 && let Some(seq) = self.claim(connection, &event.terminal, &id)?
             {
                 written.receipt.seqs.push(seq);
                 written.duplicates += 1;
+                repeated.push(place);
                 continue;
             }
             written.receipt.seqs.push(self.head + 1);
@@ -97,8 +111,17 @@ impl Ledger {
                 written.events.push(self.append(connection, event, touched)?);
             }
         }
+        // What was sent again was kept the first time.
+        let repeats = |event: usize| repeated.binary_search(&event).is_ok();
+        for line in submission.journal.iter().filter(|line| !line.event.map_or(!repeated.is_empty(), repeats)) {
+            journal::write(connection, line)?;
+            written.journal_lines += 1;
+        }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;
+        }
+        if !submission.register.is_empty() {
+            written.register = register::write(connection, submission.register)?;
         }
         Ok(written)
     }
@@ -143,8 +166,12 @@ impl Ledger {
         Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
     }
 
-    /// Stores the terminals' projections that changed in this transaction.
-    pub(super) fn write_terminals(&mut self, connection: &Connection, events: &[Arc<Stored>]) -> rusqlite::Result<()> {
+    /// Stores the terminals' projections that changed in this transaction, and gives the states among them.
+    pub(super) fn write_terminals(
+        &mut self,
+        connection: &Connection,
+        events: &[Arc<Stored>],
+    ) -> rusqlite::Result<Vec<(String, String)>> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO terminal (name, terminal_seq, state) VALUES (?1, ?2, '')
              ON CONFLICT (name) DO UPDATE SET terminal_seq = excluded.terminal_seq",
@@ -155,13 +182,12 @@ impl Ledger {
             insert.execute(params![terminal, number(terminal_seq)])?;
         }
         let mut update = connection.prepare_cached("UPDATE terminal SET state = ?2 WHERE name = ?1")?;
-        let mut outcome = Ok(());
-        self.fold.changed(&mut |terminal, state| {
-            if outcome.is_ok() {
-                outcome = update.execute(params![terminal, state]).map(|_| ());
-            }
-        });
-        outcome
+        let mut changed = Vec::new();
+        self.fold.changed(&mut |terminal, state| changed.push((terminal.to_owned(), state)));
+        for (terminal, state) in &changed {
+            update.execute(params![terminal, state])?;
+        }
+        Ok(changed)
     }
 }
 
@@ -248,8 +274,19 @@ pub(super) fn count(connection: &Connection, progress: &Progress) -> rusqlite::R
 
 /// The JSON form of an event with its place and id in front.
 fn json(event: &Event, seq: u64, terminal_seq: u64, id_prefix: &str) -> Result<String, Fault> {
-    let body = serde_json::to_string(event).map_err(|error| Fault::Refused(error.to_string()))?;
-    Ok(format!(r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq},{}"#, &body[1..]))
+    let mut json = Vec::with_capacity(JSON_BYTES);
+    let written = write!(json, r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq}"#);
+    let body = json.len();
+    written.map_err(serde_json::Error::io).and_then(|()| serde_json::to_writer(&mut json, event)).map_err(refused)?;
+    // The event's own fields go on where these end.
+    if let Some(brace) = json.get_mut(body) {
+        *brace = b',';
+    }
+    String::from_utf8(json).map_err(refused)
+}
+
+fn refused(error: impl std::fmt::Display) -> Fault {
+    Fault::Refused(error.to_string())
 }
 
 /// Milliseconds since the machine's boot, sleep included.

@@ -1,5 +1,6 @@
 //! The one thread that writes: takes what waits, commits it in one transaction, answers.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +8,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::board::Board;
 use super::open::{is_damage, suspect};
 use super::progress::{Outcome, Progress};
+use super::pruning::Pruning;
 use super::queue::{Cycle, Question, Queue, Revived};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
@@ -25,6 +28,8 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
+    pub(super) board: Arc<Board>,
+    pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
     /// Where the forwarder stands, as committed.
@@ -43,15 +48,15 @@ impl Writer {
     /// or that it was not. The process is expected to end and to read again what there is.
     pub(super) fn run(mut self) {
         loop {
-            let cycle = self.queue.take(PATIENCE);
+            let cycle = self.queue.take(PATIENCE, self.pruning.wait());
             let last = cycle.last;
-            if let Err(error) = self.commit(cycle) {
+            if let Err(error) = self.commit(cycle).and_then(|()| self.pruning.run(&self.connection)) {
                 tracing::error!(%error, "The event log could not commit and stops.");
                 if is_damage(&error) {
                     suspect(&self.path);
                 }
                 self.queue.close();
-                drop(self.queue.take(Duration::ZERO));
+                drop(self.queue.take(Duration::ZERO, Duration::ZERO));
                 return;
             }
             if last {
@@ -79,11 +84,15 @@ impl Writer {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
         let mut events: Vec<Arc<Stored>> = Vec::new();
+        let mut register = Vec::new();
+        let mut journal_lines = 0;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates }) => {
+                Ok(Written { receipt, events: written, duplicates, register: rows, journal_lines: lines }) => {
+                    journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
+                    register.extend(rows);
                     answers.push((job.answer, Ok(receipt)));
                 }
                 Err(Fault::Sqlite(error)) if ends_transaction(&error) => return Err(error),
@@ -112,9 +121,13 @@ impl Writer {
         if progress != self.progress {
             write_progress(&self.connection, &progress)?;
         }
-        self.ledger.write_terminals(&self.connection, &events)?;
+        let states = self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.progress = progress;
+        let seen =
+            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
+        self.board.apply(seen, states, register, self.ledger.head);
+        self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         self.answer(revived, cycle.questions);
         for (answer, outcome) in answers {
@@ -154,9 +167,12 @@ impl Writer {
             return;
         }
         self.metrics.log_batch.observe(f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX)));
+        let mut counts = HashMap::new();
         for stored in &events {
-            let (family, severity) = (stored.event.kind.family(), stored.event.severity.name());
-            self.metrics.events_appended.with_label_values(&[family, severity]).inc();
+            *counts.entry([stored.event.kind.family(), stored.event.severity.name()]).or_insert(0) += 1;
+        }
+        for (labels, count) in counts {
+            self.metrics.events_appended.with_label_values(&labels).inc_by(count);
         }
         self.metrics.log_appended.set(super::transaction::number(self.ledger.head));
         self.tail.push(events.into_iter());

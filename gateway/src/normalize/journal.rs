@@ -1,13 +1,14 @@
 //! A journal's entry to events, its local time to an instant.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use serde_json::Value;
 
 use super::Context;
 use super::device::{self, device_status};
 use crate::event::{Event, Kind, Money};
+use crate::protocol::Message;
 use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
 
 /// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
@@ -64,8 +65,8 @@ fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
                     event.attributes.insert(name.clone(), value.clone());
                 }
             }
-            // Fields of the event itself, or the NDC decoder's under another name.
-            ("device" | "t_code" | "supplies", _) => {}
+            // What the event says itself, or the NDC decoder under another name.
+            ("device" | "t_code" | "supplies" | "ts" | "data", _) => {}
             _ => {
                 event.attributes.entry(name.clone()).or_insert_with(|| value.clone());
             }
@@ -74,7 +75,7 @@ fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
 }
 
 /// Sets the instant. A local time that does not exist, or exists twice, is decided for the offset before the change and flagged.
-fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
+pub(super) fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
     match printed_at {
         Some(LocalTime::Known(local)) => {
             let (instant, ambiguous) = instant(local, time_zone);
@@ -90,6 +91,32 @@ fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZo
     }
 }
 
+/// The terminal's day that a line belongs to: on which it was printed, or, where only a time of day is known, the day that
+/// brings this time nearest to when the line came; else the day on which it came.
+pub fn day(printed_at: Option<LocalTime>, received_at: Timestamp, time_zone: &TimeZone) -> Date {
+    let received = time_zone.to_datetime(received_at);
+    let today = received.date();
+    match printed_at {
+        Some(LocalTime::Known(local)) => local.date(),
+        Some(LocalTime::TimeOfDay(time)) => {
+            let days = [Some(today), today.yesterday().ok(), today.tomorrow().ok()];
+            let apart = |day: &Date| day.to_datetime(time).duration_since(received).abs();
+            days.into_iter().flatten().min_by_key(apart).unwrap_or(today)
+        }
+        None => today,
+    }
+}
+
+/// Gives an event whose line told the time of day alone its instant, by when the line came. Marked with `date_assumed`.
+pub fn date_by_arrival(event: &mut Event, message: &Message, received_at: Timestamp, time_zone: &TimeZone) {
+    let Message::Journal(Entry { printed_at: printed_at @ Some(LocalTime::TimeOfDay(time)), .. }) = message else {
+        return;
+    };
+    let local = day(*printed_at, received_at, time_zone).to_datetime(*time);
+    occurred(event, Some(LocalTime::Known(local)), time_zone);
+    event.attributes.insert("date_assumed".to_owned(), true.into());
+}
+
 fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
     let ambiguous = time_zone.to_ambiguous_timestamp(local);
     let why = match ambiguous.offset() {
@@ -102,9 +129,47 @@ fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
+    use jiff::civil::{date, time};
 
     use super::*;
+
+    #[test]
+    fn a_line_belongs_to_the_terminals_day() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+        // Half past midnight in Berlin.
+        let received: Timestamp = "2030-01-14T23:30:00Z".parse().expect("an instant");
+        for (printed_at, expected) in [
+            (None, date(2030, 1, 15)),
+            (Some(LocalTime::Known(date(2029, 12, 31).at(23, 59, 0, 0))), date(2029, 12, 31)),
+            (Some(LocalTime::TimeOfDay(time(0, 29, 0, 0))), date(2030, 1, 15)),
+            (Some(LocalTime::TimeOfDay(time(0, 31, 0, 0))), date(2030, 1, 15)),
+            (Some(LocalTime::TimeOfDay(time(23, 59, 0, 0))), date(2030, 1, 14)),
+        ] {
+            assert_eq!(day(printed_at, received, &berlin), expected, "{printed_at:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_dated_by_its_arrival() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+        let received: Timestamp = "2030-01-14T23:00:02Z".parse().expect("an instant");
+        let entry = |printed_at| {
+            Message::Journal(Entry {
+                printed_at,
+                tells: Tells::Fields,
+                echo: Echo::New,
+                line: String::new(),
+                fields: serde_json::Map::new(),
+                text: Vec::new(),
+            })
+        };
+        let mut event = Event::new(Kind::CashTaken);
+        date_by_arrival(&mut event, &entry(None), received, &berlin);
+        assert_eq!(event.occurred_at, None);
+        date_by_arrival(&mut event, &entry(Some(LocalTime::TimeOfDay(time(23, 59, 58, 0)))), received, &berlin);
+        assert_eq!(event.occurred_at, "2030-01-14T22:59:58Z".parse().ok());
+        assert_eq!(event.attributes["date_assumed"], true);
+    }
 
     #[test]
     fn gaps_and_folds_are_decided_and_flagged() {

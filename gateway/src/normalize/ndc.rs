@@ -1,17 +1,28 @@
 //! NDC messages to events.
 
+mod conversation;
+
 use super::device;
 use crate::event::{Component, Device, Event, Kind, State};
 use crate::profile::Profile;
 use crate::protocol::ndc::solicited::{Answer, Solicited};
 use crate::protocol::ndc::state::{Configuration, Report, TerminalState};
-use crate::protocol::ndc::{Message, Other, codes};
+use crate::protocol::ndc::{DieboldStatus, Encryptor, Message, Other, codes};
 
 /// The events that a message means.
 pub(super) fn events(message: &Message, profile: &Profile) -> Vec<Event> {
     let events = match message {
         Message::Unsolicited(message) => device::device_status(&message.status, profile),
         Message::Solicited(message) => solicited(message, profile),
+        Message::Request(message) => vec![conversation::request(message, profile)],
+        Message::Encryptor(message) => vec![encryptor(message)],
+        Message::Block(message) => vec![conversation::block(message)],
+        Message::Diebold(message) => vec![diebold(message)],
+        Message::Command(message) => vec![conversation::command(message)],
+        Message::Data(message) => vec![conversation::data(message)],
+        Message::Reply(message) => vec![conversation::reply(message)],
+        Message::JournalHost(message) => vec![conversation::journal_host(message)],
+        Message::Emv(message) => vec![conversation::emv(message)],
         Message::Other(message) => vec![other(message)],
     };
     with_luno(events, message)
@@ -31,7 +42,7 @@ pub(super) fn good(message: &Message, profile: &Profile) -> Vec<Event> {
                 event
             })
             .collect(),
-        Message::Solicited(_) | Message::Other(_) => Vec::new(),
+        _ => Vec::new(),
     };
     with_luno(events, message)
 }
@@ -116,7 +127,8 @@ fn terminal_state(state: &TerminalState, profile: &Profile) -> Vec<Event> {
 /// The supplies that a report of supplies shows and that people act upon: the cassettes, then the receipt paper.
 fn shown_supplies(state: &TerminalState) -> Vec<(Device, Component, u8)> {
     let (cassettes, paper): (&[u8], Option<u8>) = match &state.report {
-        Report::Configuration(Configuration { cassette_supplies, receipt_paper, .. }) => {
+        Report::Configuration(configuration) => {
+            let Configuration { cassette_supplies, receipt_paper, .. } = &**configuration;
             (cassette_supplies.as_deref().unwrap_or_default(), *receipt_paper)
         }
         Report::Supplies { supplies } => (
@@ -131,11 +143,34 @@ fn shown_supplies(state: &TerminalState) -> Vec<(Device, Component, u8)> {
     cassettes.chain(paper.map(|digit| (Device::ReceiptPrinter, Component::Paper, digit))).collect()
 }
 
+fn encryptor(message: &Encryptor) -> Event {
+    let event = Event::new(Kind::SecurityKeyEvent)
+        .device(Device::Encryptor)
+        .detail(format!("encryptor: {}", message.words()))
+        .attribute("info_id", message.info_id.to_string());
+    match message.info_id {
+        // Signed keys and random numbers: long, and of use to the host alone.
+        '1' | '2' | '9' => event.attribute("info_length", message.info.chars().count()),
+        _ if message.info.is_empty() => event,
+        _ => event.attribute("info", message.info.as_str()),
+    }
+}
+
+/// The status bytes of a Diebold terminal are not documented: they are shown as they came.
+fn diebold(message: &DieboldStatus) -> Event {
+    Event::new(Kind::DeviceStatusRaw)
+        .detail(format!("status of {}, as it came", message.device_id))
+        .attribute("class", message.class)
+        .attribute("device_id", message.device_id.as_str())
+        .attribute("raw_status", message.raw_status.clone())
+}
+
 fn other(message: &Other) -> Event {
-    let (kind, words) = match message.class.as_bytes() {
-        b"11" => (Kind::TxnRequested, "transaction requested"),
-        [b'4', ..] => (Kind::TxnReply, "transaction reply"),
-        _ => (Kind::DeviceStatusRaw, "message of a class that is not decoded"),
+    let words = match message.kind {
+        "exit_to_host" => "message of an exit of the terminal's software",
+        "host_to_exit" => "message to an exit of the terminal's software",
+        "install_status" => "installation status",
+        _ => "message of a class that is not decoded",
     };
-    Event::new(kind).detail(words).attribute("class", message.class.as_str())
+    Event::new(Kind::DeviceStatusRaw).detail(words).attribute("class", message.class.as_str())
 }

@@ -1,15 +1,17 @@
 //! Journals: what a terminal prints, line by line.
 //!
-//! Bytes become lines, printer controls are stripped, card numbers masked, and a [`Dialect`] says what a line means. Status
+//! Bytes become lines (or records, where a maker's journal is made of them), printer controls are stripped, card numbers masked, and a [`Dialect`] says what a line means. Status
 //! lines (`*tttt*m*d*aa...,M-bb[data],R-c`) are read by the decoder of NDC device status. State is that of the current
 //! session and bounded; there is no clock, and cutting the bytes differently gives the same entries.
 
 mod attempt;
 mod calendar;
-mod controls;
+pub(super) mod controls;
 mod dialect;
 mod lines;
 mod reader;
+mod record;
+mod rule;
 mod status;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::protocol::ndc::status::DeviceStatus;
 pub use calendar::LocalTime;
 pub use dialect::{Dialect, DialectError};
 
-/// One recognised line, or a block of them.
+/// One line, or a block of them; one that no rule knows has its text alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// When it was printed, in the terminal's local time; absent where nothing tells.
@@ -41,6 +43,18 @@ pub struct Entry {
     /// The decoded fields, under neutral names.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
+    /// The lines that it was read from, to be kept for disputes.
+    #[serde(skip)]
+    pub text: Vec<Line>,
+}
+
+/// One printed line, or one record: printable ASCII, without controls and card data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When it was printed, in the terminal's local time; absent where nothing tells.
+    pub printed_at: Option<LocalTime>,
+    /// The line.
+    pub text: String,
 }
 
 /// What a line tells.
@@ -103,6 +117,19 @@ impl Entry {
     }
 }
 
+/// The lines of an uploaded block of an NCR electronic journal, dated as far as the block itself tells.
+pub fn uploaded(text: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    // The dialect is part of the program; a test compiles it.
+    if let Ok(dialect) = Dialect::named("ncr") {
+        let mut journal = Journal::new(dialect);
+        let mut keep = |entry: Result<Entry, Fault>| lines.extend(entry.into_iter().flat_map(|entry| entry.text));
+        journal.push(text.as_bytes(), &mut keep);
+        journal.finish(&mut keep);
+    }
+    lines
+}
+
 /// The field that a header carries.
 const HEADER_FIELD: &str = "journal_seq";
 
@@ -128,8 +155,11 @@ impl Journal {
         });
     }
 
-    /// Takes one whole line, without its end.
+    /// Takes one whole line or record, without its end.
     pub fn line(&mut self, line: &[u8], out: &mut impl FnMut(Result<Entry, Fault>)) {
+        if self.reader.reads_records() {
+            return self.reader.line(line, out);
+        }
         self.push(line, out);
         self.push(b"\r", out);
     }
@@ -150,5 +180,7 @@ impl Journal {
     }
 }
 
+#[cfg(test)]
+mod dialect_tests;
 #[cfg(test)]
 mod tests;

@@ -30,8 +30,8 @@ pub(super) struct Frame<'a> {
     pub(super) plugin: &'a str,
     /// The front of every event id.
     pub(super) id_prefix: &'a str,
-    /// The time.
-    pub(super) now: Timestamp,
+    /// The time of the answers; none is the clock's, which is asked only where there is an answer.
+    pub(super) now: Option<Timestamp>,
     /// How old an event may be whose answer commands something.
     pub(super) stale_after: Duration,
 }
@@ -52,6 +52,10 @@ pub(super) fn name(event: &Event) -> &'static str {
 /// # Errors
 /// Where one action is not allowed; then none of them counts.
 pub(super) fn events(frame: &Frame<'_>, host: &Host, actions: Vec<Action>) -> Result<Vec<Event>, Violation> {
+    if actions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = frame.now.unwrap_or_else(Timestamp::now);
     // Actions are numbered within the event that they answer: how a batch was cut must not change the number.
     let mut counts = vec![0_usize; host.batch.len()];
     let mut events = Vec::with_capacity(actions.len());
@@ -63,13 +67,20 @@ pub(super) fn events(frame: &Frame<'_>, host: &Host, actions: Vec<Action>) -> Re
         if *count == ACTIONS {
             return Err(Violation(format!("it gave more than {ACTIONS} answers to one event")));
         }
-        events.push(event(frame, host, stored, *count, action)?);
+        events.push(event(frame, now, host, stored, *count, action)?);
         *count += 1;
     }
     Ok(events)
 }
 
-fn event(frame: &Frame<'_>, host: &Host, cause: &Stored, index: usize, action: Action) -> Result<Event, Violation> {
+fn event(
+    frame: &Frame<'_>,
+    now: Timestamp,
+    host: &Host,
+    cause: &Stored,
+    index: usize,
+    action: Action,
+) -> Result<Event, Violation> {
     let terminal = host.terminal(action.terminal)?.to_owned();
     let device = code(action.device, Device::from_code, "device")?;
     let component = code(action.component, Component::from_code, "component")?;
@@ -84,7 +95,7 @@ fn event(frame: &Frame<'_>, host: &Host, cause: &Stored, index: usize, action: A
         }
         Effect::Emit(derived) => emit(derived, &cause.event)?,
         Effect::Command(asked) => {
-            let stale = origin.is_some_and(|origin| is_stale(origin, frame));
+            let stale = origin.is_some_and(|origin| is_older(origin, now, frame.stale_after));
             command(asked, format!("{}-{}-{index}", frame.plugin, cause.seq), stale)?
         }
     };
@@ -93,7 +104,7 @@ fn event(frame: &Frame<'_>, host: &Host, cause: &Stored, index: usize, action: A
         device,
         component,
         occurred_at: origin,
-        received_at: Some(frame.now),
+        received_at: Some(now),
         time_synced: cause.event.time_synced,
         cause: Some(format!("{}-{}", frame.id_prefix, cause.seq)),
         rule: Some(frame.plugin.to_owned()),
@@ -110,9 +121,8 @@ fn origin(event: &Event) -> Option<Timestamp> {
     }
 }
 
-fn is_stale(origin: Timestamp, frame: &Frame<'_>) -> bool {
-    let age = frame.now.duration_since(origin);
-    Duration::try_from(age).is_ok_and(|age| age > frame.stale_after)
+fn is_older(origin: Timestamp, now: Timestamp, most: Duration) -> bool {
+    Duration::try_from(now.duration_since(origin)).is_ok_and(|age| age > most)
 }
 
 fn raise(alert: Alert) -> Result<Event, Violation> {

@@ -59,6 +59,12 @@ impl Folder {
         &self.dir
     }
 
+    /// The names of the files that are there now, whether they are plugins or not.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let looks = looks(&self.dir).unwrap_or_default();
+        looks.keys().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+    }
+
     /// Whether a file has changed and not yet stood still.
     pub(super) fn is_unsettled(&self) -> bool {
         self.seen.values().any(|seen| !seen.settled)

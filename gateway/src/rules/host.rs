@@ -11,6 +11,7 @@ use super::TerminalFlags;
 use super::contract::vestibule::rule::{host, types};
 use super::state::State;
 use super::subscription::severity_code;
+use super::ticker::TICK;
 use crate::event::{self, Attributes, State as Condition};
 use crate::log::Stored;
 
@@ -86,17 +87,22 @@ impl Host {
 }
 
 /// A batch in the form of the contract. A terminal's number is the place, from 1, of its first event in the batch.
-pub(super) fn records(batch: &[Arc<Stored>]) -> Vec<types::Event> {
+pub(super) fn records(batch: &[Arc<Stored>], records: &mut Vec<types::Event>) {
+    records.clear();
+    // Events of one terminal come in a row often enough to ask that first, and an event alone needs no table.
+    let begin = batch.first().map_or("", |stored| stored.event.terminal.as_str());
     let mut first = HashMap::new();
-    // Events of one terminal come in a row often enough to ask that first.
     let mut last = ("", 0);
     let numbered = (1..).zip(batch);
-    let records = numbered.map(|(place, stored)| {
+    records.extend(numbered.map(|(place, stored)| {
         let event = &stored.event;
-        if event.terminal.is_empty() {
-            last = ("", 0);
-        } else if event.terminal != last.0 {
-            last = (event.terminal.as_str(), *first.entry(event.terminal.as_str()).or_insert(place));
+        let terminal = event.terminal.as_str();
+        if terminal != last.0 {
+            last = match terminal {
+                "" => ("", 0),
+                same if same == begin => (same, 1),
+                other => (other, *first.entry(other).or_insert(place)),
+            };
         }
         let at = event.received_at.or(event.occurred_at);
         let [a, b, c] = event.amount.map_or([0; 3], |money| currency(money.currency));
@@ -116,8 +122,7 @@ pub(super) fn records(batch: &[Arc<Stored>]) -> Vec<types::Event> {
             currency: u32::from_be_bytes([0, a, b, c]),
             terminal: last.1,
         }
-    });
-    records.collect()
+    }));
 }
 
 fn currency(currency: event::Currency) -> [u8; 3] {
@@ -210,12 +215,13 @@ impl ResourceLimiter for Host {
 /// How long the running call may take.
 ///
 /// A deadline by the clock alone would fail innocent plugins on a busy machine, where a thread waits for the processor
-/// longer than it runs. So from half the deadline on, the processor time counts too.
+/// longer than it runs. So from half the deadline on, the processor time counts too. Before that no clock is asked: most
+/// calls are over long before.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     deadline: Duration,
-    began: Option<Instant>,
-    half: Option<Duration>,
+    /// The time, and this thread's processor time, when half the deadline had passed.
+    half: Option<(Instant, Duration)>,
 }
 
 /// However little of the processor the plugin got: after this many deadlines a call is over.
@@ -223,15 +229,20 @@ const MOST_DEADLINES: u32 = 40;
 
 impl Budget {
     fn begin(&mut self, deadline: Duration) {
-        *self = Budget { deadline, began: Some(Instant::now()), half: None };
+        *self = Budget { deadline, half: None };
     }
 
-    /// Asked when the epoch reached its mark, then at every tick.
+    /// The tick of the engine's clock at which half the deadline has passed for certain: the first comes at once.
+    pub(super) fn mark(&self) -> u64 {
+        u64::try_from((self.deadline / 2).as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Asked when the engine's clock reached the mark, then at every tick.
     pub(super) fn at_tick(&mut self) -> UpdateDeadline {
         let now = processor_time();
-        let since_half = now.saturating_sub(*self.half.get_or_insert(now));
-        let elapsed = self.began.map_or(Duration::MAX, |began| began.elapsed());
-        let ran = now.is_zero() || since_half >= self.deadline / 4;
+        let (half, at_half) = *self.half.get_or_insert_with(|| (Instant::now(), now));
+        let elapsed = self.deadline / 2 + half.elapsed();
+        let ran = now.is_zero() || now.saturating_sub(at_half) >= self.deadline / 4;
         if elapsed >= self.deadline && (ran || elapsed >= self.deadline * MOST_DEADLINES) {
             return UpdateDeadline::Interrupt;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmtime::{Store, Trap};
 
 use super::contract::RulePlugin;
-use super::contract::vestibule::rule::types::Action;
+use super::contract::vestibule::rule::types::{self, Action};
 use super::effects::{self, Frame};
 use super::engine::Engine;
 use super::host::{Host, Violation, records};
@@ -27,9 +27,11 @@ pub(super) fn store(engine: &Engine, mut host: Host) -> Store<Host> {
     store
 }
 
-/// Sets the mark at which the running call is first asked for its time: half the deadline.
-pub(super) fn arm(store: &mut Store<Host>, deadline: Duration) {
-    store.set_epoch_deadline(u64::try_from(deadline.as_millis() / 2).unwrap_or(u64::MAX).max(1));
+/// Begins a call: what it may see, and how long it may take.
+pub(super) fn begin(store: &mut Store<Host>, batch: &[Arc<Stored>], deadline: Duration) {
+    store.data_mut().begin_call(batch, deadline);
+    let mark = store.data().budget.mark();
+    store.set_epoch_deadline(mark);
 }
 
 /// Why a call failed, in a sentence.
@@ -62,6 +64,8 @@ pub(super) struct Fault {
 pub(super) struct Outcome {
     pub(super) events: Vec<Event>,
     pub(super) faults: Vec<Fault>,
+    /// How many events of the batch it was handed, from the first on: all, or up to the last fault that it was allowed.
+    pub(super) handed: usize,
 }
 
 /// The plugin's seat: an instance, or its data alone after a trap.
@@ -75,11 +79,13 @@ pub(super) struct Instance {
     engine: Arc<Engine>,
     plugin: Arc<Plugin>,
     seat: Option<Seat>,
+    /// The batch in the form of the contract; kept so that its memory is.
+    records: Vec<types::Event>,
 }
 
 impl Instance {
     pub(super) fn new(engine: Arc<Engine>, plugin: Arc<Plugin>, host: Host) -> Instance {
-        Instance { engine, plugin, seat: Some(Seat::Vacant(Box::new(host))) }
+        Instance { engine, plugin, seat: Some(Seat::Vacant(Box::new(host))), records: Vec::new() }
     }
 
     /// Puts another plugin into the seat; it takes over what was stored.
@@ -115,37 +121,46 @@ impl Instance {
         }
     }
 
-    /// Hands a batch over. Where that fails the batch is halved, until what fails is one event: that one is skipped.
-    pub(super) fn digest(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>) -> Outcome {
+    /// Hands a batch over. Where that fails the batch is halved, until what fails is one event: that one is skipped. After
+    /// the last fault allowed, the rest of the batch is not tried.
+    pub(super) fn digest(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>, faults: usize) -> Outcome {
         let mut outcome = Outcome::default();
-        self.digest_part(batch, 0, frame, &mut outcome);
+        self.digest_part(batch, frame, faults, &mut outcome);
         outcome
     }
 
-    fn digest_part(&mut self, batch: &[Arc<Stored>], place: usize, frame: &Frame<'_>, outcome: &mut Outcome) {
+    fn digest_part(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>, faults: usize, outcome: &mut Outcome) {
+        if outcome.faults.len() >= faults {
+            return;
+        }
         match self.call(batch, frame) {
-            Ok(events) => outcome.events.extend(events),
-            Err(reason) if batch.len() <= 1 => outcome.faults.push(Fault { place, reason }),
+            Ok(events) => {
+                outcome.events.extend(events);
+                outcome.handed += batch.len();
+            }
+            Err(reason) if batch.len() <= 1 => {
+                outcome.faults.push(Fault { place: outcome.handed, reason });
+                outcome.handed += batch.len();
+            }
             Err(_) => {
                 let (left, right) = batch.split_at(batch.len() / 2);
-                self.digest_part(left, place, frame, outcome);
-                self.digest_part(right, place + left.len(), frame, outcome);
+                self.digest_part(left, frame, faults, outcome);
+                self.digest_part(right, frame, faults, outcome);
             }
         }
     }
 
     fn call(&mut self, batch: &[Arc<Stored>], frame: &Frame<'_>) -> Result<Vec<Event>, String> {
-        let engine = Arc::clone(&self.engine);
-        let deadline = engine.deadline(batch.len());
+        let deadline = self.engine.deadline(batch.len());
         let (mut store, seated) = match self.seat.take().ok_or("it has no seat")? {
             Seat::Taken(store, plugin) => (store, Some(plugin)),
-            Seat::Vacant(host) => (Box::new(store(&engine, *host)), None),
+            Seat::Vacant(host) => (Box::new(store(&self.engine, *host)), None),
         };
-        store.data_mut().begin_call(batch, deadline);
+        records(batch, &mut self.records);
+        begin(&mut store, batch, deadline);
         let answer = {
-            let _running = engine.ticker.running();
-            arm(&mut store, deadline);
-            self.answer(&mut store, seated, batch)
+            let _running = self.engine.ticker.running();
+            self.answer(&mut store, seated)
         };
         let (actions, plugin) = match answer {
             Ok(answer) => answer,
@@ -170,13 +185,12 @@ impl Instance {
         &self,
         store: &mut Store<Host>,
         seated: Option<RulePlugin>,
-        batch: &[Arc<Stored>],
     ) -> wasmtime::Result<(Vec<Action>, RulePlugin)> {
         let plugin = match seated {
             Some(plugin) => plugin,
             None => self.plugin.pre.instantiate(&mut *store)?,
         };
-        let actions = plugin.vestibule_rule_rule().call_on_events(store, &records(batch))?;
+        let actions = plugin.vestibule_rule_rule().call_on_events(store, &self.records)?;
         Ok((actions, plugin))
     }
 }

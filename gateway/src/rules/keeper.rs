@@ -12,10 +12,10 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::engine::{Engine, EngineError};
 use super::folder::{Change, Folder, SETTLE};
 use super::load;
-use super::worker::{Context, Worker, gateway_event};
+use super::worker::{Context, Worker, gateway_event, lag};
 use super::{Config, TerminalFlags, bundled};
 use crate::event::{Event, Kind};
-use crate::log::{Log, Submission};
+use crate::log::{Log, PluginCommit, Submission};
 use crate::metrics::Metrics;
 
 /// How often the folder is looked at where nothing says that it changed: some file systems never say so.
@@ -46,6 +46,8 @@ impl Rules {
         let begin = *log.head().borrow();
         let folder = config.dir.clone().map(Folder::new);
         let context = Context { config: Arc::new(config), engine, log, terminals, metrics };
+        expect_newcomers(&context, begin);
+        show_lag(&context, folder.as_ref(), begin);
         let keeper = Keeper { context, folder, workers: BTreeMap::new(), touched: messages.clone(), watcher: None };
         let thread =
             thread::Builder::new().name("rule-keeper".to_owned()).spawn(move || keeper.run(&receiver, begin))?;
@@ -211,7 +213,9 @@ impl Keeper {
     fn remove(&mut self, id: &str) {
         let Some(in_force) = self.workers.remove(id) else { return };
         in_force.worker.stop();
-        self.context.metrics.rule_loaded.with_label_values(&[id]).set(0);
+        for gauge in [&self.context.metrics.rule_loaded, &self.context.metrics.rule_paused] {
+            gauge.with_label_values(&[id]).set(0);
+        }
         tracing::info!(plugin = id, "A rule was taken away.");
         self.tell(gateway_event(Kind::GatewayPluginRemoved, id).detail(format!("{id} was taken away")));
     }
@@ -226,9 +230,31 @@ impl Keeper {
     }
 
     fn tell(&self, event: Event) {
-        let submission = Submission { events: vec![event.into()], plugin: None };
+        let submission = Submission { events: vec![event.into()], ..Submission::default() };
         if let Err(error) = self.context.log.submit_blocking(submission) {
             tracing::warn!(%error, "An event about a rule was not stored.");
+        }
+    }
+}
+
+/// Notes where the bundled rules begin that were never here: with the first event that is committed after this. Loading them
+/// takes a moment, and a gateway that is killed in it must not begin behind what came meanwhile.
+fn expect_newcomers(context: &Context, cursor: u64) {
+    for plugin in &context.config.bundled {
+        if let Ok(None) = context.log.plugin_cursor(plugin) {
+            let commit = PluginCommit { plugin: plugin.clone(), cursor, state: Vec::new() };
+            // It rides along; nobody waits for it, and where the log has stopped nothing is committed any more.
+            let _ = context.log.enqueue(Submission { plugin: Some(commit), ..Submission::default() });
+        }
+    }
+}
+
+/// Shows how far behind each plugin is that was here before: loading it takes a moment, in which it is no less behind.
+fn show_lag(context: &Context, folder: Option<&Folder>, head: u64) {
+    let ids = context.config.bundled.iter().cloned().chain(folder.into_iter().flat_map(Folder::ids));
+    for id in ids {
+        if let Ok(Some(cursor)) = context.log.plugin_cursor(&id) {
+            context.metrics.rule_lag.with_label_values(&[id.as_str()]).set(lag(head, cursor));
         }
     }
 }

@@ -39,7 +39,7 @@ fn run(log: &Log, config: Config) -> Rules {
 
 fn submit(log: &Log, event: Event) {
     let event = Event { received_at: Some(jiff::Timestamp::now()), terminal: "atm-01".to_owned(), ..event };
-    log.submit_blocking(Submission { events: vec![event.into()], plugin: None }).expect("is accepted");
+    log.submit_blocking(Submission { events: vec![event.into()], ..Submission::default() }).expect("is accepted");
 }
 
 fn low(cassette: u8) -> Event {
@@ -100,6 +100,19 @@ fn effects_come_once_across_restarts() {
 }
 
 #[test]
+fn a_rule_that_never_came_into_force_begins_where_it_was_first_expected() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    submit(&log, Event::new(Kind::CardInserted));
+    let rules = run(&log, Config::default());
+    submit(&log, low(1));
+    // Whatever the rules have done by now: with the event, their place has become durable.
+    assert!(matches!(log.plugin_cursor("cash-low"), Ok(Some(cursor)) if cursor >= 1));
+    rules.stop();
+    log.close();
+}
+
+#[test]
 fn plugins_come_and_go_and_a_bad_one_changes_nothing() {
     let (dir, folder) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
     let log = open(dir.path());
@@ -133,6 +146,40 @@ fn plugins_come_and_go_and_a_bad_one_changes_nothing() {
 
     std::fs::remove_file(&file).expect("removes");
     wait(&log, Kind::GatewayPluginRemoved, 1);
+    rules.stop();
+    log.close();
+}
+
+#[test]
+fn a_rule_that_fails_again_and_again_is_put_aside_and_misses_nothing() {
+    let (dir, folder) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
+    let log = open(dir.path());
+    std::fs::write(folder.path().join("fixture.wasm"), FIXTURE).expect("writes");
+    let config = Config { dir: Some(folder.path().to_owned()), bundled: Vec::new(), ..Config::default() };
+    let rules = run(&log, config.clone());
+    wait(&log, Kind::GatewayPluginLoaded, 1);
+    for text in ["count", "loop", "loop", "loop", "loop", "count"] {
+        submit(&log, wish(text));
+    }
+    // Three skipped events, and that it is put aside; then the fourth, and that it is put aside for longer.
+    let faults = wait(&log, Kind::GatewayPluginFault, 6);
+    let pauses: Vec<_> = faults.iter().filter_map(|fault| fault.attributes.get("paused_s")?.as_u64()).collect();
+    assert_eq!(pauses, [1, 2], "{faults:?}");
+    assert_eq!(wait(&log, Kind::AlertRaised, 1).len(), 1, "the last event waits");
+    // Another build of the plugin is not made to wait, and gets what waited.
+    let component =
+        wit_component::ComponentEncoder::default().module(FIXTURE).expect("a module").encode().expect("encodes");
+    std::fs::write(folder.path().join(".new"), component).expect("writes");
+    std::fs::rename(folder.path().join(".new"), folder.path().join("fixture.wasm")).expect("renames");
+    assert_eq!(wait(&log, Kind::AlertRaised, 2)[1].attributes["title"], "2");
+    rules.stop();
+
+    // A start shows from the first moment how much waits.
+    submit(&log, wish("count"));
+    let behind = *log.head().borrow();
+    let metrics = metrics();
+    let rules = start(config, log.clone(), Arc::new(|_, _| false), Arc::clone(&metrics)).expect("starts");
+    assert!(metrics.rule_lag.with_label_values(&["fixture"]).get() >= 1, "{behind}");
     rules.stop();
     log.close();
 }

@@ -123,10 +123,9 @@ fn describe(engine: &Engine, pre: RulePluginPre<Host>, hash: blake3::Hash) -> Re
     let nothing: super::TerminalFlags = Arc::new(|_, _| false);
     let host = Host::new(Arc::from("new plugin"), State::default(), nothing, engine.memory_bytes);
     let mut store = instance::store(engine, host);
-    store.data_mut().begin_call(&[], DESCRIBE_DEADLINE);
+    instance::begin(&mut store, &[], DESCRIBE_DEADLINE);
     let said = {
         let _running = engine.ticker.running();
-        instance::arm(&mut store, DESCRIBE_DEADLINE);
         ask(&pre, &mut store)
     };
     let said = said.map_err(|error| LoadError::Describe(instance::reason(&error, store.data(), DESCRIBE_DEADLINE)))?;

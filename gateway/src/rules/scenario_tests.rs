@@ -79,7 +79,7 @@ fn answer(instance: &mut Instance, events: &[Arc<Stored>]) -> Vec<Event> {
     if wanted.is_empty() {
         return Vec::new();
     }
-    let outcome = instance.digest(&wanted, &frame("rule", at(1)));
+    let outcome = instance.digest(&wanted, &frame("rule", at(1)), usize::MAX);
     assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
     outcome.events
 }

@@ -41,7 +41,7 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn frame(plugin: &str, now: Timestamp) -> Frame<'_> {
-    Frame { plugin, id_prefix: "gw-0", now, stale_after: Duration::from_secs(60) }
+    Frame { plugin, id_prefix: "gw-0", now: Some(now), stale_after: Duration::from_secs(60) }
 }
 
 pub(super) fn instance(engine: &Arc<Engine>, wasm: &[u8], flags: TerminalFlags) -> Instance {
@@ -55,7 +55,7 @@ fn fixture() -> Instance {
 }
 
 fn digest(instance: &mut Instance, batch: &[Arc<Stored>]) -> Outcome {
-    instance.digest(batch, &frame("fixture", at(1)))
+    instance.digest(batch, &frame("fixture", at(1)), usize::MAX)
 }
 
 fn reason(instance: &mut Instance, text: &str) -> String {
@@ -96,6 +96,17 @@ fn a_poisonous_event_is_skipped_and_the_others_count_once() {
 }
 
 #[test]
+fn after_the_last_fault_allowed_the_rest_is_not_tried() {
+    let mut instance = fixture();
+    let batch = wishes(&["count", "write and trap", "count", "write and trap", "count", "write and trap"]);
+    let outcome = instance.digest(&batch, &frame("fixture", at(1)), 2);
+    assert_eq!((outcome.events.len(), outcome.faults.len(), outcome.handed), (2, 2, 4), "{outcome:?}");
+    let rest = instance.digest(&batch[outcome.handed..], &frame("fixture", at(1)), 2);
+    assert_eq!((rest.events.len(), rest.faults.len(), rest.handed), (1, 1, 2), "{rest:?}");
+    assert_eq!(rest.faults[0].place, 1);
+}
+
+#[test]
 fn an_endless_loop_is_stopped_and_leaves_a_working_plugin() {
     let mut instance = fixture();
     digest(&mut instance, &wishes(&["count"]));
@@ -108,7 +119,9 @@ fn an_endless_loop_is_stopped_and_leaves_a_working_plugin() {
 
 #[test]
 fn limits_are_faults_with_a_reason() {
-    let mut instance = fixture();
+    // A deadline that even an unoptimised build keeps: it is not the limit that is tried here.
+    let engine = Engine::new(Duration::from_secs(10), Config::default().memory_bytes).expect("the engine");
+    let mut instance = instance(&Arc::new(engine), FIXTURE, Arc::new(|_, _| false));
     for (wish, part) in [
         ("hog", "more memory"),
         ("flood", "more than 64 answers"),
@@ -127,11 +140,11 @@ fn limits_are_faults_with_a_reason() {
 fn commands_have_stable_ids_and_old_causes_command_nothing() {
     let mut instance = fixture();
     let batch = wishes(&["nothing", "command"]);
-    let fresh = instance.digest(&batch, &frame("fixture", at(60)));
+    let fresh = instance.digest(&batch, &frame("fixture", at(60)), usize::MAX);
     assert_eq!(fresh.events[0].kind, Kind::CommandRequested);
     assert_eq!(fresh.events[0].attributes["command_id"], "fixture-2-0");
     assert_eq!(fresh.events[0].attributes["verb"], "reboot");
-    let stale = instance.digest(&batch[1..], &frame("fixture", at(61)));
+    let stale = instance.digest(&batch[1..], &frame("fixture", at(61)), usize::MAX);
     assert_eq!(stale.events[0].kind, Kind::CommandRefused);
     assert_eq!(stale.events[0].attributes["command_id"], "fixture-2-0");
     assert_eq!(stale.events[0].attributes["reason"], "stale");
@@ -143,7 +156,7 @@ fn commands_have_stable_ids_and_old_causes_command_nothing() {
         received_at: Some(at(70)),
         ..wish("command")
     };
-    let outcome = instance.digest(&[stored(9, derived)], &frame("fixture", at(71)));
+    let outcome = instance.digest(&[stored(9, derived)], &frame("fixture", at(71)), usize::MAX);
     assert_eq!(outcome.events[0].kind, Kind::CommandRefused);
 }
 

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 /// Time between two ticks.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without a running plugin before the thread goes to sleep. Waking it costs a call a system call, so it stays
 /// awake between calls that follow one another closely.

@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::{mpsc, watch};
 
 use super::effects::{self, Frame};
@@ -13,14 +14,17 @@ use super::host::Host;
 use super::instance::{Fault, Instance, Outcome};
 use super::load::Plugin;
 use super::state::State;
+use super::strikes::Strikes;
 use super::{Config, TerminalFlags};
 use crate::event::{Event, Kind};
 use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
 use crate::metrics::Metrics;
 
 /// Most events read at once, and most handed to the plugin at once.
-const READ: usize = 256;
+const READ: usize = 1024;
 const BATCH: usize = 64;
+/// Effects that are enough for a commit of their own.
+const EFFECTS: usize = 256;
 /// Faults of one batch that are reported each by itself; the rest are counted in one more event.
 const FAULTS: usize = 4;
 /// Pause after the log could not be read.
@@ -72,7 +76,7 @@ impl Worker {
         let cursor = known.unwrap_or(newcomer);
         // A newcomer's position must be as durable as the word that it is here.
         let commit = known.is_none().then(|| PluginCommit { plugin: id.to_owned(), cursor, state: Vec::new() });
-        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit })?;
+        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit, ..Submission::default() })?;
 
         let id: Arc<str> = Arc::from(id);
         let host = Host::new(Arc::clone(&id), state, Arc::clone(&context.terminals), context.config.memory_bytes);
@@ -85,6 +89,8 @@ impl Worker {
             control: receiver,
             id: Arc::clone(&id),
             cursor,
+            strikes: Strikes::default(),
+            measures: Measures::new(&context.metrics, &id),
         };
         let thread = thread::Builder::new().name(format!("rule-{id}")).spawn(move || follower.run(&runtime))?;
         Ok(Worker { control, thread })
@@ -112,6 +118,29 @@ struct Follower {
     control: mpsc::UnboundedReceiver<Control>,
     id: Arc<str>,
     cursor: u64,
+    strikes: Strikes,
+    measures: Measures,
+}
+
+/// The plugin's own metrics, looked up once.
+struct Measures {
+    batch_seconds: Histogram,
+    events: IntCounter,
+    faults: IntCounter,
+    lag: IntGauge,
+    paused: IntGauge,
+}
+
+impl Measures {
+    fn new(metrics: &Metrics, id: &str) -> Measures {
+        Measures {
+            batch_seconds: metrics.rule_batch_seconds.with_label_values(&[id]),
+            events: metrics.rule_events.with_label_values(&[id]),
+            faults: metrics.rule_faults.with_label_values(&[id]),
+            lag: metrics.rule_lag.with_label_values(&[id]),
+            paused: metrics.rule_paused.with_label_values(&[id]),
+        }
+    }
 }
 
 /// What a pause ended with.
@@ -125,28 +154,40 @@ impl Follower {
     fn run(mut self, runtime: &tokio::runtime::Runtime) {
         loop {
             match self.control.try_recv() {
-                Ok(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Ok(told) => self.obey(told),
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
             let head = *self.head.borrow_and_update();
-            let lag = i64::try_from(head.saturating_sub(self.cursor)).unwrap_or(i64::MAX);
-            self.context.metrics.rule_lag.with_label_values(&[&*self.id]).set(lag);
-            let pause = match self.step() {
-                Ok(true) => continue,
-                Ok(false) => None,
-                Err(LogError::Stopped) => return,
-                Err(error) => {
-                    tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
-                    Some(RETRY)
-                }
+            self.measures.lag.set(lag(head, self.cursor));
+            let put_aside = self.strikes.pause(Instant::now());
+            self.measures.paused.set(i64::from(put_aside.is_some()));
+            let pause = match put_aside {
+                // Meanwhile the lag is shown as it grows.
+                Some(left) => Some(left.min(RETRY)),
+                None => match self.step() {
+                    Ok(true) => continue,
+                    Ok(false) => None,
+                    Err(LogError::Stopped) => return,
+                    Err(error) => {
+                        tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
+                        Some(RETRY)
+                    }
+                },
             };
             match runtime.block_on(self.wait(pause)) {
                 Wake::Look => {}
-                Wake::Told(Control::Replace(plugin)) => self.instance.replace(plugin),
+                Wake::Told(told) => self.obey(told),
                 Wake::End => return,
             }
         }
+    }
+
+    fn obey(&mut self, told: Control) {
+        let Control::Replace(plugin) = told;
+        self.instance.replace(plugin);
+        // Another build is another plugin: what the one before did is not held against it.
+        self.strikes = Strikes::default();
     }
 
     async fn wait(&mut self, pause: Option<Duration>) -> Wake {
@@ -171,63 +212,96 @@ impl Follower {
         let Some(last) = read.last().map(|stored| stored.seq) else { return Ok(false) };
         let filter = &self.instance.plugin().filter;
         let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
-        for chunk in wanted.chunks(BATCH) {
-            let end = chunk.last().map_or(last, |stored| stored.seq);
-            self.answer(chunk, end)?;
-        }
-        if self.cursor < last {
-            self.submit(Vec::new(), last)?;
+        self.answer(&wanted)?;
+        if self.cursor < last && self.strikes.pause(Instant::now()).is_none() {
+            self.submit(last, Vec::new())?;
         }
         Ok(true)
     }
 
-    fn answer(&mut self, chunk: &[Arc<Stored>], end: u64) -> Result<(), LogError> {
-        let began = Instant::now();
-        let outcome = {
-            let frame = Frame {
-                plugin: &self.id,
-                id_prefix: self.context.log.id_prefix(),
-                now: Timestamp::now(),
-                stale_after: Duration::from_secs(self.context.config.stale_after_s),
-            };
-            self.instance.digest(chunk, &frame)
-        };
-        let metrics = &self.context.metrics;
-        metrics.rule_batch_seconds.with_label_values(&[&*self.id]).observe(began.elapsed().as_secs_f64());
-        metrics.rule_events.with_label_values(&[&*self.id]).inc_by(u64::try_from(chunk.len()).unwrap_or(0));
-        metrics.rule_faults.with_label_values(&[&*self.id]).inc_by(u64::try_from(outcome.faults.len()).unwrap_or(0));
-        let Outcome { events, faults } = outcome;
-        let effects: Vec<_> = events.iter().map(effects::name).collect();
-        let mut events = events;
-        events.extend(self.fault_events(chunk, &faults));
-        match self.submit(events, end) {
-            Ok(()) => {
-                let effect =
-                    |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
-                effects.iter().for_each(effect);
-                Ok(())
+    /// Has events answered a batch at a time, and commits all of that at once: a commit takes longer than many batches.
+    fn answer(&mut self, mut wanted: &[Arc<Stored>]) -> Result<(), LogError> {
+        while !wanted.is_empty() && self.strikes.pause(Instant::now()).is_none() {
+            let Outcome { mut events, faults, handed } = self.digest(wanted);
+            let (answered, rest) = wanted.split_at_checked(handed).unwrap_or((wanted, &[]));
+            let Some(last) = answered.last() else { return Ok(()) };
+            let effects: Vec<_> = events.iter().map(effects::name).collect();
+            events.extend(self.fault_events(answered, &faults));
+            match self.submit(last.seq, events) {
+                Ok(()) => {
+                    let count =
+                        |name: &&str| self.context.metrics.rule_effects.with_label_values(&[&*self.id, name]).inc();
+                    effects.iter().for_each(count);
+                    self.judge(answered, faults.len());
+                }
+                Err(LogError::Refused(reason)) => self.answer_apart(answered, &reason)?,
+                Err(error) => return Err(error),
             }
-            Err(LogError::Refused(reason)) => self.answer_apart(chunk, end, &reason),
-            Err(error) => Err(error),
+            wanted = rest;
         }
+        Ok(())
     }
 
-    /// The log refused what a batch led to: finds out which event it was, and skips that one.
-    fn answer_apart(&mut self, chunk: &[Arc<Stored>], end: u64, reason: &str) -> Result<(), LogError> {
-        if let [_] = chunk {
-            self.context.metrics.rule_faults.with_label_values(&[&*self.id]).inc();
-            let reason = format!("the log refused what it answered: {reason}");
-            return self.submit(self.fault_events(chunk, &[Fault { place: 0, reason }]), end);
+    /// Hands events over a batch at a time, until there are enough effects for a commit or a fault: what follows a fault
+    /// is judged anew.
+    fn digest(&mut self, wanted: &[Arc<Stored>]) -> Outcome {
+        let frame = Frame {
+            plugin: &self.id,
+            id_prefix: self.context.log.id_prefix(),
+            now: None,
+            stale_after: Duration::from_secs(self.context.config.stale_after_s),
+        };
+        let mut all = Outcome::default();
+        for chunk in wanted.chunks(BATCH) {
+            let began = Instant::now();
+            let outcome = self.instance.digest(chunk, &frame, self.strikes.left());
+            self.measures.batch_seconds.observe(began.elapsed().as_secs_f64());
+            self.measures.events.inc_by(u64::try_from(outcome.handed).unwrap_or(0));
+            let faults = outcome.faults.into_iter();
+            all.faults.extend(faults.map(|fault| Fault { place: all.handed + fault.place, ..fault }));
+            all.events.extend(outcome.events);
+            all.handed += outcome.handed;
+            if !all.faults.is_empty() || all.events.len() >= EFFECTS {
+                break;
+            }
         }
-        chunk.iter().try_for_each(|stored| self.answer(std::slice::from_ref(stored), stored.seq))
+        all
+    }
+
+    /// The log refused what events led to: finds out which it was, and skips that one.
+    fn answer_apart(&mut self, answered: &[Arc<Stored>], reason: &str) -> Result<(), LogError> {
+        if let [one] = answered {
+            let reason = format!("the log refused what it answered: {reason}");
+            self.submit(one.seq, self.fault_events(answered, &[Fault { place: 0, reason }]))?;
+            self.judge(answered, 1);
+            return Ok(());
+        }
+        answered.iter().try_for_each(|stored| self.answer(std::slice::from_ref(stored)))
+    }
+
+    /// Counts what went wrong with events that are dealt with; where that was once too often, the plugin is put aside.
+    fn judge(&mut self, answered: &[Arc<Stored>], faults: usize) {
+        if faults == 0 {
+            return self.strikes.well(answered.len());
+        }
+        self.measures.faults.inc_by(u64::try_from(faults).unwrap_or(0));
+        let Some(pause) = self.strikes.fault(faults, Instant::now()) else { return };
+        let seconds = pause.as_secs();
+        tracing::warn!(plugin = %self.id, seconds, "The rule failed again and again and is put aside; its events wait.");
+        let detail = format!("{} failed again and again and is put aside for {seconds} s; its events wait", self.id);
+        let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail).attribute("paused_s", seconds);
+        let event = Event { rule: Some(self.id.to_string()), ..event };
+        // Nobody waits for it, and where the log has stopped the next submission says so.
+        let _ = self.context.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
     }
 
     /// Commits effects, what the plugin stored, and its position.
-    fn submit(&mut self, events: Vec<Event>, cursor: u64) -> Result<(), LogError> {
+    fn submit(&mut self, cursor: u64, events: Vec<Event>) -> Result<(), LogError> {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
         let events = events.into_iter().map(Into::into).collect();
-        let answer = self.context.log.submit_blocking(Submission { events, plugin: Some(commit) });
+        let answer =
+            self.context.log.submit_blocking(Submission { events, plugin: Some(commit), ..Submission::default() });
         match answer {
             Ok(_) => {
                 host.state.commit();
@@ -274,6 +348,11 @@ impl Follower {
         }
         events
     }
+}
+
+/// Events between the log's end and a plugin's position, as the metric shows them.
+pub(super) fn lag(head: u64, cursor: u64) -> i64 {
+    i64::try_from(head.saturating_sub(cursor)).unwrap_or(i64::MAX)
 }
 
 /// An event of the gateway about a plugin.

@@ -37,6 +37,7 @@ pub(super) fn of(event: &Event) -> Option<(String, Turn)> {
         Kind::SecurityEnclosureOpen => ("enclosure", Begin),
         Kind::SecurityVibration => ("vibration", Begin),
         Kind::SecuritySilentAlarm => ("silent_alarm", Begin),
+        Kind::SecurityTamper => ("tamper", Begin),
         Kind::AlertRaised => ("alert", Begin),
         Kind::AlertCleared => ("alert", End),
         _ => return None,

@@ -19,6 +19,10 @@ pub struct Config {
     /// Whether the gateway sees its transaction requests; the profile says so where this is absent.
     #[serde(default)]
     pub reports_requests: Option<bool>,
+    /// SHA-256 of the certificates that it may show on a listener that it shares with others: who shows another, or none,
+    /// does not speak for it.
+    #[serde(default)]
+    pub pin_sha256: Vec<crate::link::Pin>,
     /// The ways it is heard by.
     #[serde(default)]
     pub link: Vec<crate::link::Config>,

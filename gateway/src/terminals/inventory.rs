@@ -20,6 +20,8 @@ pub struct Terminal {
     pub luno: Option<String>,
     /// Whether the gateway sees its transaction requests.
     pub reports_requests: bool,
+    /// The certificates it may show on a listener that it shares; any, where there are none.
+    pub pins: Vec<crate::link::Pin>,
 }
 
 /// All configured terminals, by name and by logical unit number.

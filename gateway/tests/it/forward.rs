@@ -220,12 +220,16 @@ async fn a_broker_that_answers_backwards_and_hangs_up_gets_everything() {
         let forwarder = gateway.forward(to(broker.port));
         gateway.eventually([3000, 0, 0, 0]).await;
         forwarder.stop(DEADLINE).await;
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut states) = (BTreeSet::new(), Vec::new());
         while let Ok(taken) = broker.accepted.try_recv() {
-            if taken.topic != HEALTH {
+            if taken.topic.contains("/event/") {
                 seen.insert(sequence(&taken.json));
+            } else if taken.topic != HEALTH {
+                states.push(taken.topic);
             }
         }
+        assert!(states.iter().all(|topic| topic == "vestibule/v1/br001/atm-1/state"), "{states:?}");
+        assert!((1..=8).contains(&states.len()), "one a connection, again where it was not answered: {}", states.len());
         assert_eq!(seen.len(), 3000, "nothing counts that the broker had not read");
     }
 }
@@ -327,14 +331,17 @@ async fn the_embedded_broker_takes_everything_too() {
     let gateway = Gateway::new();
     let forwarder = gateway.forward(to(port));
     eventually(|| gateway.metrics.forward_connected.get() == 1).await;
-    let mut subscriber = Subscriber::to(port, "vestibule/v1/#").await;
-    assert_eq!(subscriber.next().await.json["status"], json!("online"), "the health is retained");
+    let mut health = Subscriber::to(port, "vestibule/v1/+/gateway/#").await;
+    assert_eq!(health.next().await.json["status"], json!("online"), "the health is retained");
+    let mut subscriber = Subscriber::to(port, "vestibule/v1/+/+/event/#").await;
+    let mut state = Subscriber::to(port, "vestibule/v1/+/+/state").await;
     for _ in 0..50 {
         gateway.append("atm-1", 100).await;
     }
     let heard = hear_all(&mut subscriber, 5000).await;
     assert!(heard.values().all(|times| *times == 1));
     gateway.eventually([5000, 0, 0, 0]).await;
+    assert_eq!(state.next().await.json["terminal"], json!("atm-1"));
     forwarder.stop(DEADLINE).await;
-    assert_eq!(subscriber.next().await.json["status"], json!("stopped"));
+    assert_eq!(health.next().await.json["status"], json!("stopped"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use vestibule::event::{Event, Kind};
-use vestibule::forward::{self, Config, Forwarder, Identity};
+use vestibule::forward::{self, Config, Forwarder, Identity, IsThere};
 use vestibule::log::{self, Fold, Log, NewEvent, Submission};
 use vestibule::metrics::Metrics;
 
@@ -57,7 +57,7 @@ impl Gateway {
     /// Starts a forwarder.
     pub(crate) fn forward(&self, config: Config) -> Forwarder {
         let identity = Identity { site: "br001".to_owned(), gateway: "gw-1".to_owned() };
-        forward::start(config, self.log.clone(), identity, Arc::clone(&self.metrics))
+        forward::start(config, self.log.clone(), identity, Arc::clone(&self.metrics), IsThere::new(|_| true))
     }
 
     /// Appends events of one terminal.
@@ -72,7 +72,7 @@ impl Gateway {
 
     /// Appends these.
     pub(crate) async fn append_all(&self, events: Vec<NewEvent>) {
-        self.log.submit(Submission { events, plugin: None }).await.expect("the log takes events");
+        self.log.submit(Submission { events, ..Submission::default() }).await.expect("the log takes events");
     }
 
     /// Forwarded, pending, dead-lettered and discarded, from the gauges; their sum is what was appended.

@@ -25,7 +25,7 @@ pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<End>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A loopback port that is free now.
@@ -41,7 +41,13 @@ pub(crate) fn config(dir: &Path, rest: &str) -> Config {
 }
 
 impl Running {
+    /// One that lets this machine in without a token.
     pub(crate) async fn start(rest: &str) -> Running {
+        Running::closed(&format!("auth.loopback = \"open\"\n{rest}")).await
+    }
+
+    /// One that lets in whom its settings name.
+    pub(crate) async fn closed(rest: &str) -> Running {
         let dir = tempfile::tempdir().expect("temp dir");
         let gateway = Gateway::start(config(dir.path(), rest)).await.expect("starts");
         let (log, http) = (gateway.log.clone(), gateway.http);
@@ -49,7 +55,7 @@ impl Running {
         let task = tokio::spawn(gateway.run(async move {
             let _ = stopped.await;
         }));
-        Running { log, http, stop, task, _dir: dir }
+        Running { log, http, stop, task, dir }
     }
 
     /// Waits for an event that `wanted` takes, from the beginning of the log.
@@ -79,6 +85,11 @@ impl Running {
     pub(crate) fn kinds(&self) -> Vec<String> {
         let events = self.log.read_after(0, 10_000).expect("reads");
         events.iter().map(|stored| format!("{} {} {}", stored.seq, stored.event.kind, stored.event.detail)).collect()
+    }
+
+    /// Its data folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Stops it in order.

@@ -147,7 +147,7 @@ impl Line {
                     self.seen.published.fetch_add(1, Ordering::Relaxed);
                     let (topic, id, payload) = topic_and_payload(body, self.five);
                     let json: serde_json::Value = serde_json::from_slice(payload).expect("payloads are JSON");
-                    let event = !topic.ends_with("/health");
+                    let event = topic.contains("/event/");
                     let seq = json["sequence"].as_str().filter(|_| event).and_then(|seq| seq.parse().ok());
                     self.judge(id, seq, acks);
                 }

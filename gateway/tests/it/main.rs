@@ -1,5 +1,7 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod auth;
+mod authority;
 mod bad_input;
 mod certificates;
 mod dashboards;
@@ -11,6 +13,8 @@ mod gateway;
 mod hostile;
 mod hostile_broker;
 mod http;
+mod https;
+mod journal;
 mod many;
 mod mosquitto;
 mod outbox;
@@ -18,4 +22,9 @@ mod plugins;
 mod proxy;
 mod serial;
 mod subscriber;
+mod terminals;
+mod tls;
+mod triton;
 mod uplink;
+mod upload;
+mod xfs4iot;

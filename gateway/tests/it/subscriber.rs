@@ -53,7 +53,12 @@ impl Subscriber {
                     topic: String::from_utf8(publish.topic.to_vec()).expect("topics are UTF-8"),
                     content_type: publish.properties.and_then(|properties| properties.content_type),
                     retained: publish.retain,
-                    json: serde_json::from_str(&text).expect("payloads are JSON"),
+                    // An empty payload clears a retained message.
+                    json: if text.is_empty() {
+                        serde_json::Value::Null
+                    } else {
+                        serde_json::from_str(&text).expect("payloads are JSON")
+                    },
                     text,
                 };
                 if sender.send(heard).is_err() {

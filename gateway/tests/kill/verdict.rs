@@ -13,6 +13,9 @@ use crate::load::Answered;
 use crate::process::until;
 use crate::subscriber::{Seen, Subscriber};
 
+/// How long nothing more must have come for that to be all.
+const STILL: Duration = Duration::from_millis(500);
+
 /// What the gateway's metrics say of its log and what was done with it.
 #[derive(Debug)]
 struct Books {
@@ -53,6 +56,7 @@ pub(crate) async fn settle(gateway: &mut Gateway, subscriber: &Subscriber, answe
     let mut last = String::new();
     let mut seen = 0;
     let mut moved = Instant::now();
+    let mut still: Option<(u64, Instant)> = None;
     // No limit but that of standing still.
     until(Duration::MAX, String::new, async || {
         gateway.assert_alive();
@@ -66,11 +70,16 @@ pub(crate) async fn settle(gateway: &mut Gateway, subscriber: &Subscriber, answe
             "{books:?}; the subscriber has {count} events, first gaps {missing:?}, {alerts} of {expected} alerts"
         );
         assert!(moved.elapsed() < STALLED, "nothing came for {} s: {last}\n{}", STALLED.as_secs(), gateway.tail());
-        // A rule that is not in force yet lags by nothing, so that the alerts are waited for themselves.
+        // A rule that was put in force for the first time lags by nothing, so that the alerts are waited for themselves.
         let all_alerts = alerts >= expected;
-        books
+        let settled = books
             .filter(|books| all_alerts && books.quiet() && u64::try_from(count) == Ok(books.appended))
-            .map(|books| books.appended)
+            .map(|books| books.appended);
+        // The terminals have just hung up, which the gateway may still have to notice and to say.
+        if settled.is_none() || settled != still.map(|(appended, _)| appended) {
+            still = settled.map(|appended| (appended, Instant::now()));
+        }
+        still.filter(|(_, since)| since.elapsed() > STILL).map(|(appended, _)| appended)
     })
     .await
 }

@@ -36,6 +36,9 @@ impl Cast {
             [gateway]
             id = "demo"
             site = "branch-001"
+            # It shows itself to whoever is on this machine.
+            [auth]
+            loopback = "open"
             [forward]
             host = "{}"
             port = {}

@@ -1,7 +1,7 @@
 //! The terminal's local time: the date stands only in a header, the time of day on most lines.
 
 use jiff::ToSpan;
-use jiff::civil::{Date, DateTime, Time};
+use jiff::civil::{DateTime, Time};
 use serde::Serialize;
 
 /// When a line says it was printed, in the terminal's local time.
@@ -12,6 +12,15 @@ pub enum LocalTime {
     Known(DateTime),
     /// A time of day; no header has told the date yet.
     TimeOfDay(Time),
+}
+
+impl std::fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LocalTime::Known(time) => time.fmt(f),
+            LocalTime::TimeOfDay(time) => time.fmt(f),
+        }
+    }
 }
 
 /// Half a day: a time of day that is earlier by more than this belongs to the next day.
@@ -25,8 +34,8 @@ pub(super) struct Calendar {
 
 impl Calendar {
     /// A header: date and time.
-    pub(super) fn header(&mut self, date: Date, time: Time) {
-        self.last = Some(LocalTime::Known(date.to_datetime(time)));
+    pub(super) fn header(&mut self, time: DateTime) {
+        self.last = Some(LocalTime::Known(time));
     }
 
     /// A time of day in front of a line. Small steps back stay on the same day: clocks are set, and lines are printed late.
@@ -59,7 +68,7 @@ mod tests {
         let mut calendar = Calendar::default();
         calendar.line(time(8, 53, 6, 0));
         assert_eq!(calendar.last(), Some(LocalTime::TimeOfDay(time(8, 53, 6, 0))));
-        calendar.header(date(2030, 12, 31), time(23, 58, 0, 0));
+        calendar.header(date(2030, 12, 31).at(23, 58, 0, 0));
         for (clock, expected) in [
             (time(23, 59, 50, 0), date(2030, 12, 31).at(23, 59, 50, 0)),
             (time(0, 0, 2, 0), date(2031, 1, 1).at(0, 0, 2, 0)),

@@ -10,7 +10,7 @@ const ESC: u8 = 0x1b;
 /// A line as a person reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Printed {
-    /// Printable ASCII without blanks at both ends.
+    /// Printable ASCII, blanks at both ends included: they count for the paper's width.
     pub(super) text: Zeroizing<String>,
     /// The line ended an emphasised block (`ESC [ 00 p`).
     pub(super) block_end: bool,
@@ -18,8 +18,8 @@ pub(super) struct Printed {
     pub(super) noise: bool,
 }
 
-/// Strips one line.
-pub(super) fn strip(line: &[u8]) -> Printed {
+/// Strips one line; where `lost_escape`, also of controls without their ESC byte.
+pub(super) fn strip(line: &[u8], lost_escape: bool) -> Printed {
     // Of full length at once: growing would leave copies of what may be card data behind.
     let mut text = Zeroizing::new(String::with_capacity(line.len()));
     let mut block_end = false;
@@ -30,7 +30,11 @@ pub(super) fn strip(line: &[u8]) -> Printed {
             ESC => (after, true),
             _ => (rest, false),
         };
-        let length = if escaped { escape_length(control) } else { bare_length(control, &text) };
+        let length = match escaped {
+            true => escape_length(control),
+            false if lost_escape => bare_length(control, &text),
+            false => 0,
+        };
         if length > 0 || escaped {
             block_end = is_block_end(&control[..length]);
             rest = &control[length..];
@@ -50,15 +54,21 @@ pub(super) fn strip(line: &[u8]) -> Printed {
         }
         rest = after;
     }
-    let blank = text.len() - text.trim_start().len();
-    text.drain(..blank);
-    let end = text.trim_end().len();
-    text.truncate(end);
     Printed { text, block_end, noise: odd > 8 && odd * 3 > line.len() }
 }
 
+/// A record's bytes as printable ASCII, without blanks at both ends; records have no printer controls.
+pub(super) fn plain(record: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(record.len()));
+    text.extend(record.trim_ascii().iter().map(|byte| match byte {
+        0x20..=0x7e => char::from(*byte),
+        _ => '?',
+    }));
+    text
+}
+
 /// Bytes of the control after an ESC byte.
-fn escape_length(after: &[u8]) -> usize {
+pub(in crate::protocol) fn escape_length(after: &[u8]) -> usize {
     let digits =
         |from: usize, most: usize| after.iter().skip(from).take(most).take_while(|b| b.is_ascii_digit()).count();
     let length = match after.first() {
@@ -107,7 +117,7 @@ mod tests {
     use super::*;
 
     fn text(line: &str) -> String {
-        strip(line.as_bytes()).text.to_string()
+        strip(line.as_bytes(), true).text.trim().to_owned()
     }
 
     #[test]
@@ -135,10 +145,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_block_and_noise_are_seen() {
-        assert!(strip(b"TYPE 3 =  2000  TYPE 4 =  2000\x1b[00p").block_end);
-        assert!(strip(b"TYPE 3 =  2000  TYPE 4 =  2000[00p ").block_end);
-        assert!(!strip(b"\x1b[00pCASH ADDED").block_end);
-        assert!(strip(&[0xfe; 32]).noise);
-        assert!(!strip(b"CR\xc9DIT  12.00").noise);
+        assert!(strip(b"TYPE 3 =  2000  TYPE 4 =  2000\x1b[00p", true).block_end);
+        assert!(strip(b"TYPE 3 =  2000  TYPE 4 =  2000[00p ", true).block_end);
+        assert!(!strip(b"\x1b[00pCASH ADDED", true).block_end);
+        assert!(strip(&[0xfe; 32], true).noise);
+        assert!(!strip(b"CR\xc9DIT  12.00", true).noise);
     }
 }

@@ -1,224 +1,74 @@
 //! A journal's dialect: what its lines mean, as data (`devices/<model>/dialect.toml`).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{Captures, Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use super::Said;
-use super::attempt::Happening;
-use crate::event::{Component, Device, Kind, Severity};
-use crate::mask;
+use super::record::{Record, RecordText};
+use super::rule::{Role, Rule, RuleText, number, regex};
 
-/// The dialect of NCR Advance NDC journals, which the gateway carries along.
-const NCR: &str = include_str!("../../../../devices/ncr-journal/dialect.toml");
+/// The dialects that the gateway carries along: the name a profile calls it by, the model's folder, its text.
+const BUILTIN: [(&str, &str, &str); 3] = [
+    ("ncr", "ncr-journal", include_str!("../../../../devices/ncr-journal/dialect.toml")),
+    ("procash", "wincor-procash", include_str!("../../../../devices/wincor-procash/dialect.toml")),
+    ("moniplus", "hyosung-moniplus", include_str!("../../../../devices/hyosung-moniplus/dialect.toml")),
+];
 
-/// Why a dialect file cannot be used.
+/// Why a dialect cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DialectError {
     /// It is no TOML of this form.
     #[error("{0}")]
     File(#[from] toml::de::Error),
     /// No dialect of this name is part of the program.
-    #[error("no journal dialect `{0}`; built in is ncr")]
+    #[error("no journal dialect `{0}`; built in are ncr, procash and moniplus, a file's name ends with .toml")]
     Unknown(String),
-    /// A pattern is no regular expression.
-    #[error("rule {rule}: {source}")]
-    Pattern {
-        /// The pattern as it stands in the file.
+    /// A rule says what cannot be.
+    #[error("rule `{rule}`: {reason}")]
+    Rule {
+        /// The rule's pattern as it stands in the file.
         rule: String,
         /// What is wrong with it.
-        source: Box<regex::Error>,
+        reason: String,
     },
-    /// A rule for this purpose has to be there, once.
-    #[error("a dialect has one rule with the role `{0}`")]
-    Role(&'static str),
-}
-
-/// What the reader does with a line beside the event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Role {
-    /// Nothing.
-    #[default]
-    Words,
-    /// Takes the date.
-    Header,
-    /// Decodes a device status.
-    Status,
-    /// Begins a customer's session.
-    SessionStart,
-    /// Ends it.
-    SessionEnd,
-    /// Names the counts that follow.
-    Section,
-    /// Reads counts.
-    Counts,
+    /// The rules together are too much, or two of them take the same part.
+    #[error("{0}")]
+    Rules(String),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: String,
-    time: String,
+    time: Option<String>,
+    #[serde(default)]
+    lost_escape: bool,
+    columns: Option<usize>,
+    record: Option<RecordText>,
+    #[serde(default)]
+    layout: Vec<RuleText>,
+    #[serde(default)]
     rule: Vec<RuleText>,
     #[serde(default)]
     status: Vec<RuleText>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleText {
-    pattern: String,
-    #[serde(default)]
-    role: Role,
-    event: Option<Kind>,
-    severity: Option<Severity>,
-    device: Option<Device>,
-    component: Option<Component>,
-    #[serde(default)]
-    numbers: Vec<String>,
-    #[serde(default)]
-    lists: Vec<String>,
-    #[serde(default)]
-    names: Vec<String>,
-    #[serde(default)]
-    set: BTreeMap<String, Value>,
-    pair: Option<String>,
-    once: Option<String>,
-    #[serde(default)]
-    clears: Vec<String>,
-    keep: Option<String>,
-    take: Option<String>,
-    section: Option<String>,
-    #[serde(default)]
-    hold: bool,
-}
-
-/// One rule, ready to use.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pattern: Regex,
-    pub(super) role: Role,
-    pub(super) said: Option<Said>,
-    pub(super) device: Option<Device>,
-    numbers: Vec<String>,
-    lists: Vec<String>,
-    names: Vec<String>,
-    set: BTreeMap<String, Value>,
-    pub(super) happening: Option<Happening>,
-    pub(super) clears: Vec<usize>,
-    pub(super) keep: Option<String>,
-    pub(super) take: Option<String>,
-    pub(super) section: Option<String>,
-    pub(super) hold: bool,
-}
-
-impl Rule {
-    fn new(text: RuleText, happenings: &mut Vec<String>) -> Result<Rule, DialectError> {
-        let pattern = regex(&text.pattern)?;
-        let mut number = |name: String| {
-            happenings.iter().position(|known| *known == name).unwrap_or_else(|| {
-                happenings.push(name);
-                happenings.len() - 1
-            })
-        };
-        let pair = text.pair.map(|name| Happening::Pair(number(name)));
-        let once = text.once.map(|name| Happening::Once(number(name)));
-        Ok(Rule {
-            pattern,
-            role: text.role,
-            said: text.event.map(|kind| Said {
-                kind,
-                severity: text.severity.unwrap_or(kind.severity()),
-                device: text.device,
-                component: text.component,
-            }),
-            device: text.device,
-            numbers: text.numbers,
-            lists: text.lists,
-            names: text.names,
-            set: text.set,
-            happening: pair.or(once),
-            clears: text.clears.into_iter().map(number).collect(),
-            keep: text.keep,
-            take: text.take,
-            section: text.section,
-            hold: text.hold,
-        })
-    }
-
-    /// The groups of the pattern in a line.
-    pub(super) fn captures<'l>(&self, line: &'l str) -> Option<Captures<'l>> {
-        self.pattern.captures(line.as_bytes())
-    }
-
-    /// Every place and count that the pattern finds in a line.
-    pub(super) fn counts(&self, line: &str) -> Vec<(usize, u64)> {
-        let pairs = self.pattern.captures_iter(line.as_bytes());
-        pairs.filter_map(|found| Some((number(&found, "place")?, number(&found, "count")?))).collect()
-    }
-
-    /// The fields that a line of this rule carries.
-    pub(super) fn fields(&self, line: &str) -> Map<String, Value> {
-        let mut fields = Map::new();
-        if let Some(captures) = self.captures(line) {
-            for name in self.pattern.capture_names().flatten() {
-                if let Some(text) = text(&captures, name) {
-                    fields.insert(name.to_owned(), self.value(name, text));
-                }
-            }
-        }
-        fields.extend(self.set.iter().map(|(name, value)| (name.clone(), value.clone())));
-        fields
-    }
-
-    fn value(&self, name: &str, text: &str) -> Value {
-        let among = |names: &[String]| names.iter().any(|known| known == name);
-        if name == "pan_masked" {
-            mask::pan(text).into()
-        } else if among(&self.numbers) {
-            text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
-        } else if among(&self.lists) {
-            let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
-            parts.filter_map(|part| part.parse::<u64>().ok()).collect()
-        } else if among(&self.names) {
-            text.to_ascii_lowercase().replace(' ', "_").into()
-        } else if name == "amount" {
-            text.replace(',', "").into()
-        } else {
-            text.into()
-        }
-    }
-}
-
-/// The text of a group, without blanks at both ends; absent where there is none.
-pub(super) fn text<'l>(captures: &Captures<'l>, name: &str) -> Option<&'l str> {
-    let text = std::str::from_utf8(captures.name(name)?.as_bytes()).ok()?.trim();
-    (!text.is_empty()).then_some(text)
-}
-
-/// The number that a group holds.
-pub(super) fn number<N: std::str::FromStr>(captures: &Captures<'_>, name: &str) -> Option<N> {
-    text(captures, name)?.parse().ok()
-}
-
-/// Lines are ASCII when they get here, so that patterns need no Unicode tables.
-fn regex(pattern: &str) -> Result<Regex, DialectError> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .build()
-        .map_err(|source| DialectError::Pattern { rule: pattern.to_owned(), source: Box::new(source) })
-}
-
 /// A dialect, ready to use.
 #[derive(Debug)]
 pub struct Dialect {
+    /// What it was read from: the same text is the same dialect.
+    source: Arc<str>,
     name: String,
-    time: Regex,
-    status: Rule,
+    time: Option<Regex>,
+    /// Printer controls may have lost their ESC byte.
+    pub(super) lost_escape: bool,
+    /// The printer's width, where it breaks longer lines in two.
+    pub(super) columns: Option<usize>,
+    /// How a record is laid out, where the journal is made of records.
+    pub(super) record: Option<Record>,
+    layouts: Vec<Rule>,
+    status: Option<Rule>,
     rules: Vec<Rule>,
     set: RegexSet,
     statuses: Vec<Rule>,
@@ -226,28 +76,52 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// Reads the NCR Advance NDC dialect that the gateway carries along.
-    pub fn ncr() -> Result<Arc<Dialect>, DialectError> {
-        // Compiled once: hundreds of terminals share it.
-        static COMPILED: OnceLock<Arc<Dialect>> = OnceLock::new();
-        match COMPILED.get() {
-            Some(compiled) => Ok(Arc::clone(compiled)),
-            None => {
-                let dialect = Arc::new(Dialect::parse(NCR)?);
-                Ok(Arc::clone(COMPILED.get_or_init(|| dialect)))
-            }
-        }
+    /// The built-in dialect of this name: `ncr`, `procash` or `moniplus`.
+    ///
+    /// # Errors
+    /// Where there is none of this name.
+    pub fn named(name: &str) -> Result<Arc<Dialect>, DialectError> {
+        let row = BUILTIN.iter().find(|row| row.0 == name).ok_or_else(|| DialectError::Unknown(name.to_owned()))?;
+        Dialect::shared(row.2)
     }
 
-    /// The dialect that a profile names; NCR where it names none.
-    pub fn named(name: Option<&str>) -> Result<Arc<Dialect>, DialectError> {
-        match name {
-            None | Some("ncr") => Dialect::ncr(),
-            Some(other) => Err(DialectError::Unknown(other.to_owned())),
+    /// The text of the dialect in a built-in model's folder, if it has one.
+    pub fn builtin_text(folder: &str) -> Option<&'static str> {
+        BUILTIN.iter().find(|row| row.1 == folder).map(|row| row.2)
+    }
+
+    /// The dialect of this text, compiled when it is first asked for: hundreds of terminals share it.
+    ///
+    /// # Errors
+    /// As [`Dialect::parse`].
+    pub fn shared(text: &str) -> Result<Arc<Dialect>, DialectError> {
+        static COMPILED: Mutex<Vec<Arc<Dialect>>> = Mutex::new(Vec::new());
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compiled.iter().find(|dialect| *dialect.source == *text) {
+            return Ok(Arc::clone(known));
         }
+        let dialect = Arc::new(Dialect::parse(text)?);
+        compiled.push(Arc::clone(&dialect));
+        Ok(dialect)
+    }
+
+    /// The built-in model whose dialect knows most lines of a printed journal; where two know as many, or none knows any,
+    /// the NCR one.
+    pub fn recognise(journal: &[u8]) -> &'static str {
+        let mut best = (BUILTIN[0].1, 0);
+        for (_, folder, text) in BUILTIN {
+            let known = Dialect::shared(text).map_or(0, |dialect| super::reader::known_lines(&dialect, journal));
+            if known > best.1 {
+                best = (folder, known);
+            }
+        }
+        best.0
     }
 
     /// Reads a dialect file.
+    ///
+    /// # Errors
+    /// Where it is no dialect; the error names the rule and the reason.
     pub fn parse(text: &str) -> Result<Dialect, DialectError> {
         let file: File = toml::from_str(text)?;
         let mut names = Vec::new();
@@ -259,7 +133,7 @@ impl Dialect {
             let rule = Rule::new(text, &mut names)?;
             if rule.role == Role::Status {
                 if status.replace(rule).is_some() {
-                    return Err(DialectError::Role("status"));
+                    return Err(DialectError::Rules("two rules have the role `status`".to_owned()));
                 }
             } else {
                 rules.push(rule);
@@ -269,14 +143,20 @@ impl Dialect {
         for text in file.status {
             statuses.push(Rule::new(text, &mut names)?);
         }
+        let layouts = file.layout.into_iter().map(|text| Rule::new(text, &mut names)).collect::<Result<_, _>>()?;
         let set = RegexSetBuilder::new(&patterns)
             .unicode(false)
             .build()
-            .map_err(|source| DialectError::Pattern { rule: file.name.clone(), source: Box::new(source) })?;
+            .map_err(|error| DialectError::Rules(format!("all rules together: {error}")))?;
         Ok(Dialect {
+            source: text.into(),
             name: file.name,
-            time: regex(&file.time)?,
-            status: status.ok_or(DialectError::Role("status"))?,
+            time: file.time.as_deref().map(regex).transpose()?,
+            lost_escape: file.lost_escape,
+            columns: file.columns,
+            record: file.record.map(Record::new).transpose()?,
+            layouts,
+            status,
             rules,
             set,
             statuses,
@@ -296,12 +176,17 @@ impl Dialect {
 
     /// A line that is a device status.
     pub(super) fn status_line<'l>(&self, line: &'l str) -> Option<Captures<'l>> {
-        self.status.captures(line)
+        self.status.as_ref()?.captures(line)
     }
 
     /// What the journal knows about this status: `P21`.
     pub(super) fn status(&self, status: &str) -> Option<&Rule> {
-        self.statuses.iter().find(|rule| rule.pattern.is_match(status.as_bytes()))
+        self.statuses.iter().find(|rule| rule.is_match(status))
+    }
+
+    /// What a record's data is made of, where a layout describes it.
+    pub(super) fn layout(&self, words: &str) -> Option<&Rule> {
+        self.layouts.iter().find(|layout| layout.is_match(words))
     }
 
     /// The rule of a line.
@@ -312,7 +197,9 @@ impl Dialect {
 
     /// The time of day in front of a line, and the rest of it.
     pub(super) fn time<'l>(&self, line: &'l str) -> (Option<jiff::civil::Time>, &'l str) {
-        let Some(captures) = self.time.captures(line.as_bytes()) else { return (None, line) };
+        let Some(captures) = self.time.as_ref().and_then(|time| time.captures(line.as_bytes())) else {
+            return (None, line);
+        };
         let part = |name| number::<i8>(&captures, name);
         let time = part("hour").zip(part("minute")).zip(part("second"));
         let time = time.and_then(|((hour, minute), second)| jiff::civil::Time::new(hour, minute, second, 0).ok());

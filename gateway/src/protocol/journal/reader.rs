@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::civil::{Date, Time};
 use regex::bytes::Captures;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::attempt::{Attempt, Teller};
 use super::calendar::{Calendar, LocalTime};
-use super::dialect::{Dialect, Role, Rule, number, text};
-use super::{Echo, Entry, HEADER_FIELD, Tells, controls, status};
+use super::dialect::Dialect;
+use super::record::{Record, date_time};
+use super::rule::{Role, Rule};
+use super::{Echo, Entry, HEADER_FIELD, Line, Tells, controls, status};
 use crate::mask;
 use crate::protocol::Fault;
+
+/// Lines of counts that follow one event at most: what goes on longer is no block of counts.
+const COUNT_LINES: usize = 64;
 
 /// Counted places at most (cassette types).
 const PLACES: usize = 32;
@@ -24,6 +29,22 @@ struct Held {
     section: Option<String>,
 }
 
+impl Held {
+    fn count(&mut self, counts: &[(usize, u64)]) {
+        let Some(section) = &self.section else { return };
+        let list = self.entry.fields.entry(section.clone()).or_insert_with(|| Value::Array(Vec::new()));
+        let Value::Array(list) = list else { return };
+        for &(place, count) in counts {
+            if (1..=PLACES).contains(&place) {
+                if list.len() < place {
+                    list.resize(place, 0.into());
+                }
+                list[place - 1] = count.into();
+            }
+        }
+    }
+}
+
 /// What is known between two lines.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -33,6 +54,8 @@ pub(super) struct Reader {
     held: Option<Held>,
     /// Fields kept for a later line, by the name the dialect gives them.
     kept: BTreeMap<String, Map<String, Value>>,
+    /// A line that fills the paper's width and that no rule knows: the next may be the rest of it.
+    wide: Option<Zeroizing<String>>,
     /// The line before was a header.
     under_header: bool,
     /// The line before was noise.
@@ -48,39 +71,103 @@ impl Reader {
             calendar: Calendar::default(),
             held: None,
             kept: BTreeMap::new(),
+            wide: None,
             under_header: false,
             noise: false,
             unknown_lines: 0,
         }
     }
 
+    /// Whether the journal is made of records, not lines.
+    pub(super) fn reads_records(&self) -> bool {
+        self.dialect.record.is_some()
+    }
+
     pub(super) fn unknown_lines(&self) -> u64 {
         self.unknown_lines
     }
 
-    /// Takes one line.
+    /// Takes one line, or one record.
     pub(super) fn line(&mut self, bytes: &[u8], out: &mut impl FnMut(Result<Entry, Fault>)) {
-        let printed = controls::strip(bytes);
+        let dialect = Arc::clone(&self.dialect);
+        if let Some(layout) = &dialect.record {
+            return self.record(layout, bytes, out);
+        }
+        let printed = controls::strip(bytes, dialect.lost_escape);
         if printed.noise {
-            self.release(out);
+            self.finish(out);
             // One fault for a run of such lines: a wrong baud rate must not flood the log.
             if !std::mem::replace(&mut self.noise, true) {
                 out(Err(Fault::new("bytes that are no journal text", bytes)));
             }
             return;
         }
-        if !printed.text.is_empty() {
+        if !printed.text.trim().is_empty() {
             self.noise = false;
-            self.text(&printed.text, out);
+            self.piece(printed.text, out);
         }
         if printed.block_end {
-            self.release(out);
+            self.finish(out);
         }
     }
 
-    /// The bytes have ended.
+    /// The bytes have ended, or a block of them has.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Result<Entry, Fault>)) {
+        if let Some(wide) = self.wide.take() {
+            self.text(wide.trim(), out);
+        }
         self.release(out);
+    }
+
+    /// A line as it stands on the paper: with the one before, where the printer broke one in two.
+    fn piece(&mut self, text: Zeroizing<String>, out: &mut impl FnMut(Result<Entry, Fault>)) {
+        let dialect = Arc::clone(&self.dialect);
+        let mut text = text;
+        if let Some(wide) = self.wide.take() {
+            let both = Zeroizing::new([wide.as_str(), text.as_str()].concat());
+            if !knows(&dialect, &text) {
+                if knows(&dialect, &both) {
+                    return self.text(both.trim(), out);
+                }
+                // A card number that the break cut in two is one all the same; masking keeps the length.
+                let masked = mask::text(&both);
+                let (left, right) = masked.split_at_checked(wide.len()).unwrap_or((&masked, ""));
+                self.text(left.trim(), out);
+                text = Zeroizing::new(right.to_owned());
+            } else {
+                self.text(wide.trim(), out);
+            }
+        }
+        if dialect.columns == Some(text.len()) && !knows(&dialect, &text) {
+            self.wide = Some(text);
+        } else {
+            self.text(text.trim(), out);
+        }
+    }
+
+    /// A journal's record: every one has its full time.
+    fn record(&mut self, layout: &Record, bytes: &[u8], out: &mut impl FnMut(Result<Entry, Fault>)) {
+        let text = controls::plain(bytes);
+        if text.is_empty() {
+            return;
+        }
+        let Some(mut read) = layout.read(&text, text.len() + 1) else {
+            out(Err(Fault::new("a record without the fields that its dialect names", bytes)));
+            return;
+        };
+        if let Some(time) = read.time {
+            self.calendar.header(time);
+        }
+        let dialect = Arc::clone(&self.dialect);
+        let mut entry = match dialect.rule(&read.words) {
+            Some(rule) => self.words(rule, &read.words, read.time.is_some()),
+            None => self.unknown(&read.words, read.time.is_some()),
+        };
+        read.fields.extend(dialect.layout(&read.words).map(|layout| layout.fields(&read.words)).unwrap_or_default());
+        read.fields.append(&mut entry.fields);
+        entry.fields = read.fields;
+        entry.text.push(Line { printed_at: entry.printed_at, text: read.line });
+        out(Ok(entry));
     }
 
     fn text(&mut self, line: &str, out: &mut impl FnMut(Result<Entry, Fault>)) {
@@ -100,36 +187,57 @@ impl Reader {
         }
         let rule = dialect.rule(words);
         let role = rule.map(|rule| rule.role);
-        if !matches!(role, Some(Role::Section | Role::Counts)) {
+        let full = self.held.as_ref().is_some_and(|held| held.entry.text.len() > COUNT_LINES);
+        if full || !matches!(role, Some(Role::Section | Role::Counts)) {
             self.release(out);
         }
-        match (rule, role) {
-            (Some(rule), Some(Role::Section)) if self.held.is_some() => {
-                self.held.iter_mut().for_each(|held| held.section.clone_from(&rule.section));
+        let printed = |entry: &Entry| Line { printed_at: entry.printed_at, text: masked.clone().into_owned() };
+        match (rule, self.held.as_mut()) {
+            (Some(rule), Some(held)) => {
+                match rule.role {
+                    Role::Section => held.section.clone_from(&rule.section),
+                    _ => held.count(&rule.counts(words)),
+                }
+                held.entry.text.push(printed(&held.entry));
             }
-            (Some(rule), Some(Role::Counts)) if self.held.is_some() => self.count(&rule.counts(words)),
-            (None, _) | (_, Some(Role::Section | Role::Counts)) => {
-                self.unknown_lines = self.unknown_lines.saturating_add(1);
-            }
-            (Some(rule), _) => {
-                let entry = self.words(rule, words, time);
+            (Some(rule), None) if !matches!(rule.role, Role::Section | Role::Counts) => {
+                let mut entry = self.words(rule, words, time.is_some());
+                entry.text.push(printed(&entry));
                 if rule.hold {
                     self.held = Some(Held { entry, section: rule.section.clone() });
                 } else {
                     out(Ok(entry));
                 }
             }
+            _ => {
+                let mut entry = self.unknown(words, time.is_some());
+                entry.text.push(printed(&entry));
+                out(Ok(entry));
+            }
         }
         self.under_header = role == Some(Role::Header);
     }
 
+    /// A line that no rule knows: only its text is kept.
+    fn unknown(&mut self, words: &str, own_time: bool) -> Entry {
+        self.unknown_lines = self.unknown_lines.saturating_add(1);
+        Entry {
+            printed_at: self.printed_at(own_time),
+            tells: Tells::Fields,
+            echo: Echo::New,
+            line: words.to_owned(),
+            fields: Map::new(),
+            text: Vec::new(),
+        }
+    }
+
     /// A line of words that a rule knows.
-    fn words(&mut self, rule: &Rule, words: &str, time: Option<Time>) -> Entry {
+    fn words(&mut self, rule: &Rule, words: &str, own_time: bool) -> Entry {
         let mut fields = rule.fields(words);
         match rule.role {
             Role::Header => {
-                if let Some((date, time)) = rule.captures(words).and_then(|captures| header_time(&captures)) {
-                    self.calendar.header(date, time);
+                if let Some(time) = rule.captures(words).and_then(|captures| date_time(&captures)) {
+                    self.calendar.header(time);
                 }
                 fields.retain(|name, _| name == HEADER_FIELD);
                 if !self.attempt.in_session {
@@ -143,7 +251,7 @@ impl Reader {
             _ => {}
         }
         // A header directly above, or a session around it, dates a line that has no time of its own.
-        let printed_at = self.printed_at(time.is_some() || rule.role == Role::Header);
+        let printed_at = self.printed_at(own_time || rule.role == Role::Header);
         if let Some(name) = &rule.keep {
             self.kept.entry(name.clone()).or_default().extend(fields.clone());
         }
@@ -154,18 +262,19 @@ impl Reader {
         self.attempt.clear(&rule.clears);
         let told = rule.happening.is_some_and(|happening| self.attempt.tell(happening, Teller::Words));
         // Between sessions any new happening begins another attempt.
-        if rule.said.is_some() && !told && !self.attempt.in_session {
+        let said = rule.said(words);
+        if said.is_some() && !told && !self.attempt.in_session {
             self.attempt.forget_status_lines();
         }
         if rule.role == Role::SessionEnd {
             self.attempt.session_ends();
         }
-        let tells = rule.said.map_or(Tells::Fields, Tells::Words);
+        let tells = said.map_or(Tells::Fields, Tells::Words);
         if let (Tells::Fields, Some(device)) = (&tells, rule.device) {
             fields.insert("device".to_owned(), device.to_string().into());
         }
         let echo = if told { Echo::SameHappening } else { Echo::New };
-        Entry { printed_at, tells, echo, line: words.to_owned(), fields }
+        Entry { printed_at, tells, echo, line: words.to_owned(), fields, text: Vec::new() }
     }
 
     /// A status line.
@@ -185,35 +294,23 @@ impl Reader {
         } else {
             Echo::New
         };
+        let (printed_at, line) = (self.printed_at(false), mask::text(line).into_owned());
         Ok(Entry {
-            printed_at: self.printed_at(false),
+            printed_at,
             tells: Tells::Status {
                 status: Box::new(decoded.status),
-                said: rule.and_then(|rule| rule.said),
+                said: rule.and_then(|rule| rule.said(&decoded.code)),
                 known: rule.is_some(),
             },
             echo,
-            line: mask::text(line).into_owned(),
+            text: vec![Line { printed_at, text: line.clone() }],
+            line,
             fields: decoded.fields,
         })
     }
 
     fn printed_at(&self, own: bool) -> Option<LocalTime> {
         self.calendar.last().filter(|_| own || self.under_header || self.attempt.in_session)
-    }
-
-    fn count(&mut self, counts: &[(usize, u64)]) {
-        let Some(Held { entry, section: Some(section) }) = &mut self.held else { return };
-        let list = entry.fields.entry(section.clone()).or_insert_with(|| Value::Array(Vec::new()));
-        let Value::Array(list) = list else { return };
-        for &(place, count) in counts {
-            if (1..=PLACES).contains(&place) {
-                if list.len() < place {
-                    list.resize(place, 0.into());
-                }
-                list[place - 1] = count.into();
-            }
-        }
     }
 
     fn release(&mut self, out: &mut impl FnMut(Result<Entry, Fault>)) {
@@ -223,10 +320,20 @@ impl Reader {
     }
 }
 
-/// The date and time of a header; its pattern says in which order they stand.
-fn header_time(captures: &Captures<'_>) -> Option<(Date, Time)> {
-    let year: i16 = number(captures, "year")?;
-    let century = if text(captures, "year")?.len() == 2 { 2000 } else { 0 };
-    let date = Date::new(century + year, number(captures, "month")?, number(captures, "day")?).ok()?;
-    Some((date, Time::new(number(captures, "hour")?, number(captures, "minute")?, 0, 0).ok()?))
+/// Whether a rule knows this line.
+fn knows(dialect: &Dialect, line: &str) -> bool {
+    let line = line.trim();
+    dialect.status_line(line).is_some() || dialect.rule(dialect.time(&mask::text(line)).1).is_some()
+}
+
+/// Lines that are looked at to tell whose journal it is.
+const RECOGNISED_LINES: usize = 400;
+
+/// How many of a printed journal's first lines a dialect knows. One of records knows no lines.
+pub(super) fn known_lines(dialect: &Dialect, journal: &[u8]) -> usize {
+    if dialect.record.is_some() {
+        return 0;
+    }
+    let lines = journal.split(|byte| matches!(byte, b'\r' | b'\n')).take(RECOGNISED_LINES);
+    lines.filter(|line| knows(dialect, &controls::strip(line, dialect.lost_escape).text)).count()
 }

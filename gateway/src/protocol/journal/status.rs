@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use regex::bytes::Captures;
 use serde_json::{Map, Value};
 
-use super::dialect::text;
+use super::rule::text;
 use crate::event::Device;
 use crate::mask;
 use crate::protocol::ndc::status::{self, DeviceStatus};

@@ -11,7 +11,7 @@ use crate::normalize::{Context, journal};
 use crate::profile::Profile;
 
 fn entries(parts: &[&[u8]]) -> (Vec<Entry>, Vec<Fault>) {
-    let mut reader = Journal::new(Dialect::ncr().expect("the built-in dialect"));
+    let mut reader = Journal::new(Dialect::named("ncr").expect("the built-in dialect"));
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     let mut out = |told: Result<Entry, Fault>| match told {
         Ok(entry) => entries.push(entry),
@@ -213,8 +213,13 @@ fn counts_belong_to_the_event_before_them() {
     assert_eq!(told[0].attributes["dispensed"], serde_json::json!([11, 0, 0, 4]));
     assert_eq!(told[0].attributes["remaining"], serde_json::json!([1, 0]));
     assert_eq!(told[1].attributes["added"], serde_json::json!([2000, 2000, 2000, 1500]));
+    // A block that does not end is let go, and costs no memory.
+    let endless = format!("CASH ADDED\r{}", "TYPE 1 =  2000\r".repeat(1000));
+    let (all, _) = entries(&[endless.as_bytes()]);
+    assert!(all.iter().all(|entry| entry.text.len() <= 65));
+    assert_eq!(all.iter().map(|entry| entry.text.len()).sum::<usize>(), 1001);
     // The end of the block tells; the next line may be hours away.
-    let mut reader = Journal::new(Dialect::ncr().expect("the built-in dialect"));
+    let mut reader = Journal::new(Dialect::named("ncr").expect("the built-in dialect"));
     let mut count = 0;
     reader.push(b"\x1b[05pCASH ADDED\rTYPE 1 =  2000  TYPE 2 =  2000\x1b[00p\r", &mut |_| count += 1);
     assert_eq!(count, 1);

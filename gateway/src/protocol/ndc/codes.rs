@@ -56,6 +56,36 @@ pub fn transaction_status(device: Device, code: char) -> Option<&'static str> {
     })
 }
 
+/// How a terminal's last transaction ended (11, buffer 2).
+pub fn last_transaction(status: char) -> Option<&'static str> {
+    Some(match status {
+        '0' => "no status sent",
+        '1' => "good termination",
+        '2' => "error",
+        '3' => "reply rejected",
+        _ => return None,
+    })
+}
+
+/// What a transaction reply's function tells the terminal to do.
+pub fn reply_function(function: char) -> Option<&'static str> {
+    Some(match function {
+        '1' | '7' => "deposit",
+        '2' | '8' => "dispense",
+        '3' | '9' => "display",
+        '4' => "print",
+        '5' => "next state",
+        '6' => "night safe deposit",
+        'A' => "card before cash",
+        'B' | 'C' => "parallel dispense",
+        'P' | 'Q' => "statement",
+        '*' => "refund notes",
+        '-' | '\'' => "deposit notes",
+        ':' => "process cheque",
+        _ => return None,
+    })
+}
+
 /// What a specific command reject (22, descriptor C) means, as far as it is documented.
 pub fn reject(code: &str) -> &'static str {
     match code {

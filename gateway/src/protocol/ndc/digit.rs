@@ -24,9 +24,9 @@ pub fn numbers(field: &str, width: usize) -> Option<Vec<u32>> {
     (0..field.len()).step_by(width).map(|at| field[at..at + width].parse().ok()).collect()
 }
 
-/// Whether a field is exactly eight hexadecimal digits: a time variant number or a MAC.
+/// Whether a field is exactly eight hexadecimal digits, in either writing: a time variant number or a MAC.
 pub fn is_security_number(field: &str) -> bool {
-    field.len() == 8 && field.bytes().all(|byte| byte.is_ascii_hexdigit())
+    field.len() == 8 && field.chars().all(|digit| value(digit).is_some())
 }
 
 #[cfg(test)]
@@ -38,6 +38,7 @@ mod tests {
         assert_eq!(all("09:?AFaf"), Some(vec![0, 9, 10, 15, 10, 15, 10, 15]));
         assert_eq!(all("0G"), None);
         assert_eq!(all("é"), None);
+        assert!(is_security_number("01:2>1fF") && !is_security_number("0102030G") && !is_security_number("0102"));
         assert_eq!(numbers("0102", 2), Some(vec![1, 2]));
         assert_eq!(numbers("010", 2), None);
         assert_eq!(numbers("0x", 2), None);

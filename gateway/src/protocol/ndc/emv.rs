@@ -1,14 +1,19 @@
 //! EMV data in group fields: kept, but for the tags that are card data.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Tags never kept: track 1 and 2, PAN, cardholder name, expiry date, discretionary data of the tracks.
-const CARD_TAGS: [u32; 9] = [0x56, 0x57, 0x5a, 0x5f20, 0x5f24, 0x9f0b, 0x9f1f, 0x9f20, 0x9f6b];
+/// Tags never kept: track 1 and 2, PAN, cardholder name, expiry date, PIN block, discretionary data of the tracks.
+const CARD_TAGS: [u32; 10] = [0x56, 0x57, 0x5a, 0x5f20, 0x5f24, 0x99, 0x9f0b, 0x9f1f, 0x9f20, 0x9f6b];
 
 /// Deepest nesting of templates that is read; below that all is dropped.
 const DEPTH: u8 = 4;
 
-/// A group without card data. What is no EMV data has every run of digits masked that could be a card number.
+/// Longest group kept that is no EMV data, such as `CAM`: in a longer one may be a track that lost its place.
+const TEXT: usize = 16;
+
+/// A group without card data. What is no EMV data is kept where it is short, with every run of digits masked that could be
+/// a card number; of a longer one only its length is told.
 pub(super) fn without_card_data(group: &str) -> String {
     // The tags may stand alone, behind `CAM`, or behind `CAM` and four digits of flags.
     for prefix in [0, 3, 7] {
@@ -18,15 +23,44 @@ pub(super) fn without_card_data(group: &str) -> String {
         }
         if let Some(kept) = bytes(tags).filter(|bytes| !bytes.is_empty()).and_then(|bytes| without_tags(&bytes, DEPTH))
         {
-            let mut out = before.to_owned();
-            for byte in kept {
-                // Writing to a string cannot fail.
-                let _ = write!(out, "{byte:02X}");
-            }
-            return out;
+            return format!("{before}{}", self::hex(&kept));
         }
     }
-    super::shown(group)
+    match group.chars().count() {
+        0..=TEXT => super::shown(group),
+        count => format!("({count} characters)"),
+    }
+}
+
+/// The data objects of EMV data by their tags, without those of the card; nothing where this is no EMV data.
+pub(super) fn tags(hex: &str) -> Option<BTreeMap<u32, Vec<u8>>> {
+    let bytes = bytes(hex)?;
+    let mut rest = &bytes[..];
+    let mut tags = BTreeMap::new();
+    while !rest.is_empty() {
+        let (tag, constructed, after) = tag(rest)?;
+        let (length, after) = length(after)?;
+        let (value, after) = after.split_at_checked(length)?;
+        if !CARD_TAGS.contains(&tag) {
+            tags.insert(tag, if constructed { without_tags(value, DEPTH)? } else { value.to_vec() });
+        }
+        rest = after;
+    }
+    Some(tags)
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02X}");
+        hex
+    })
+}
+
+/// The data objects without card data; nothing where these bytes are no BER-TLV.
+pub(in crate::protocol) fn kept(tags: &[u8]) -> Option<Vec<u8>> {
+    without_tags(tags, DEPTH)
 }
 
 fn bytes(hex: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
@@ -109,8 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_read_by_name() {
+        let read = tags("5A084123456789011234910A5F91BC42284BD48D30308A02303077045F2401AA").expect("EMV data");
+        let names: Vec<String> = read.iter().map(|(tag, value)| format!("{tag:X}={}", hex(value))).collect();
+        assert_eq!(names, ["77=", "8A=3030", "91=5F91BC42284BD48D3030"]);
+        assert_eq!(tags("9F26"), None);
+        assert_eq!(tags("5A0853324X"), None);
+    }
+
+    #[test]
     fn other_text_is_masked() {
         assert_eq!(without_card_data("CAM"), "CAM");
-        assert_eq!(without_card_data("X4123456789011234"), "X412345******1234");
+        assert_eq!(without_card_data("X41234567890112"), "X412345****0112");
+        assert_eq!(without_card_data(";4123456789011234=2912"), "(22 characters)");
     }
 }

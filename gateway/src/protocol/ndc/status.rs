@@ -201,15 +201,7 @@ fn sensors(status: &mut DeviceStatus, rest: &str) {
     let mut chars = rest.chars();
     status.sensor_change = chars.next();
     let data = chars.as_str();
-    let bits: Option<Vec<bool>> = data
-        .chars()
-        .map(|bit| match bit {
-            '0' => Some(false),
-            '1' => Some(true),
-            _ => None,
-        })
-        .collect();
-    match (status.sensor_change, bits) {
+    match (status.sensor_change, bits(data)) {
         (Some('2'), Some(bits)) if bits.len() == 1 => status.supervisor_mode = bits.first().copied(),
         (Some('1' | '5'), Some(bits)) if !bits.is_empty() => {
             let further = bits.get(SENSORS.len()..).unwrap_or_default();
@@ -222,6 +214,22 @@ fn sensors(status: &mut DeviceStatus, rest: &str) {
         _ if data.is_empty() => {}
         _ => status.status_data = Some(data.to_owned()),
     }
+}
+
+fn bits(text: &str) -> Option<Vec<bool>> {
+    text.chars()
+        .map(|bit| match bit {
+            '0' => Some(false),
+            '1' => Some(true),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The sensors of a full image by name; nothing where the text is no image.
+pub(super) fn sensor_bits(image: &str) -> Option<BTreeMap<&'static str, bool>> {
+    let names = SENSORS.iter().chain(&FURTHER_SENSORS).copied();
+    bits(image).filter(|bits| !bits.is_empty()).map(|bits| names.zip(bits).collect())
 }
 
 /// A text cut after `count` characters, or nothing where it is shorter.

@@ -1,17 +1,14 @@
 //! A serial line without hardware: a pseudo-terminal whose far end is the device that the gateway opens.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use tokio::net::unix::pipe;
+
+use crate::simulate::pty::{Pty, open_far_end};
 
 /// How long to wait where the line answers that its far end is just being replugged.
 const REPLUG_WAIT: Duration = Duration::from_millis(20);
@@ -32,13 +29,9 @@ impl Printer {
     /// # Errors
     /// Where the system has no pseudo-terminal left.
     pub fn open() -> io::Result<Printer> {
-        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let path = PathBuf::from(ptsname_r(&master)?);
-        let far_end = Mutex::new(Some(open_far_end(&path)?));
-        let master = pipe::Sender::from_owned_fd_unchecked(OwnedFd::from(master))?;
-        Ok(Printer { master, path, far_end })
+        let Pty { master, path, far_end } = Pty::open()?;
+        let master = pipe::Sender::from_owned_fd_unchecked(master)?;
+        Ok(Printer { master, path, far_end: Mutex::new(Some(far_end)) })
     }
 
     /// The serial device for the gateway's configuration.
@@ -79,13 +72,4 @@ impl Printer {
         *far_end = Some(open_far_end(&self.path)?);
         Ok(())
     }
-}
-
-/// Opens the device in raw mode, so that nothing is echoed or translated before the gateway sets its own mode.
-fn open_far_end(path: &Path) -> io::Result<File> {
-    let far_end = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(path)?;
-    let mut mode = tcgetattr(&far_end)?;
-    cfmakeraw(&mut mode);
-    tcsetattr(&far_end, SetArg::TCSANOW, &mode)?;
-    Ok(far_end)
 }

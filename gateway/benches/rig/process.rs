@@ -1,0 +1,49 @@
+//! A child process that never outlives the benchmark.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running process whose output goes to a file.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(name: &str, mut command: Command, dir: &Path) -> Process {
+        let output = File::create(dir.join(format!("{name}.log"))).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        Process(command.spawn().unwrap_or_else(|fault| panic!("cannot start {name}: {fault}")))
+    }
+
+    /// Memory that it occupies, in kibibytes.
+    pub(crate) fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `condition` gives something.
+pub(crate) async fn until<T>(what: &str, every: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(600), "{what} did not come");
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// A loopback port that is free now.
+pub(crate) fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,46 @@
+//! Questions to a running gateway, over its own HTTP interface.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::exit::Exit;
+
+/// A gateway that takes longer is not well.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of an answer.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// The JSON at this path (and query).
+///
+/// # Errors
+/// Where no gateway answers, or with the problem that it answers.
+pub(super) fn get(http: SocketAddr, path: &str) -> Result<Value, Exit> {
+    let answer =
+        fetch(http, path).map_err(|error| Exit::unavailable(format!("no gateway answers at {http}: {error}")))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
+    let body: Value = serde_json::from_str(body)
+        .map_err(|_| Exit::unavailable(format!("{http} is no gateway: {}", head.lines().next().unwrap_or_default())))?;
+    if head.starts_with("HTTP/1.1 200 ") {
+        return Ok(body);
+    }
+    Err(Exit::unavailable(body["detail"].as_str().unwrap_or("the gateway refused").to_owned()))
+}
+
+fn fetch(http: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&http, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MOST).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// A name as a part of a path or query.
+pub(super) fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let part = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(part).collect()
+}

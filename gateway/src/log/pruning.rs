@@ -1,0 +1,95 @@
+//! Retention of the kept journals: an age of its own, a slice at a time.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::transaction::number;
+use crate::clock;
+
+/// Rows pruned in one transaction: it holds events up for milliseconds.
+const SLICE: i64 = 500;
+/// Pause between two slices, while there is more to prune.
+const BETWEEN_SLICES: Duration = Duration::from_secs(1);
+/// Pause where there is no more.
+const BETWEEN_PRUNINGS: Duration = Duration::from_secs(3600);
+
+/// When the next slice of old lines is due.
+#[derive(Debug)]
+pub(super) struct Pruning {
+    keep: Option<SignedDuration>,
+    next: Instant,
+}
+
+impl Pruning {
+    /// Lines older than this many days go; with 0 none does.
+    pub(super) fn new(keep_days: u32) -> Pruning {
+        let keep = (keep_days > 0).then(|| SignedDuration::from_hours(24 * i64::from(keep_days)));
+        Pruning { keep, next: Instant::now() }
+    }
+
+    /// How long until something is due.
+    pub(super) fn wait(&self) -> Duration {
+        match self.keep {
+            Some(_) => self.next.saturating_duration_since(Instant::now()),
+            None => BETWEEN_PRUNINGS,
+        }
+    }
+
+    /// Prunes one slice where one is due. A clock that is known to be wrong prunes nothing.
+    pub(super) fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let Some(keep) = self.keep.filter(|_| self.wait().is_zero()) else { return Ok(()) };
+        let (now, synced) = clock::now();
+        let before = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
+        let pruned = if synced == Some(false) { 0 } else { prune(connection, before)? };
+        self.next = Instant::now() + if pruned < SLICE { BETWEEN_PRUNINGS } else { BETWEEN_SLICES };
+        Ok(())
+    }
+}
+
+/// Takes the oldest lines away, up to the last of a slice that came before this instant. By place and not by time alone: a
+/// line that came while the clock was ahead does not hold up those behind it.
+fn prune(connection: &Connection, before: Timestamp) -> rusqlite::Result<i64> {
+    let pruned = connection
+        .prepare_cached(
+            "DELETE FROM journal WHERE id <= (SELECT max(id) FROM
+             (SELECT id, received_ms FROM journal ORDER BY id LIMIT ?1) WHERE received_ms < ?2)",
+        )?
+        .execute(params![SLICE, before.as_millisecond()])?;
+    Ok(number(u64::try_from(pruned).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{NewLine, journal, open};
+
+    fn line(received_at: Timestamp) -> NewLine {
+        NewLine {
+            terminal: "a".to_owned(),
+            link: "journal".to_owned(),
+            received_at,
+            day: jiff::civil::date(2030, 1, 15),
+            printed_at: None,
+            text: "x".to_owned(),
+            event: None,
+        }
+    }
+
+    #[test]
+    fn old_lines_go_in_slices_and_a_clock_that_was_ahead_holds_nothing_up() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let store = open::open(dir.path()).expect("opens").connection;
+        let old = |hour: i64| Timestamp::from_second(hour * 3600).expect("an instant");
+        for hour in 0..SLICE + 10 {
+            let received_at = if hour == 3 { "2090-01-01T00:00:00Z".parse().expect("an instant") } else { old(hour) };
+            journal::write(&store, &line(received_at)).expect("writes");
+        }
+        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), SLICE);
+        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 5);
+        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 0);
+        let left: i64 = store.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).expect("counts");
+        assert_eq!(left, 5);
+    }
+}

@@ -1,0 +1,42 @@
+//! A pseudo-terminal: a serial line without hardware.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+
+/// Both ends of a line.
+pub(super) struct Pty {
+    /// The near end, which never blocks.
+    pub(super) master: OwnedFd,
+    /// The device at the far end.
+    pub(super) path: PathBuf,
+    /// The far end, held open so that bytes wait in the line while nobody reads.
+    pub(super) far_end: File,
+}
+
+impl Pty {
+    /// A new line.
+    pub(super) fn open() -> io::Result<Pty> {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let path = PathBuf::from(ptsname_r(&master)?);
+        let far_end = open_far_end(&path)?;
+        Ok(Pty { master: OwnedFd::from(master), path, far_end })
+    }
+}
+
+/// Opens the device in raw mode, so that nothing is echoed or translated before the gateway sets its own mode.
+pub(super) fn open_far_end(path: &Path) -> io::Result<File> {
+    let far_end = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(path)?;
+    let mut mode = tcgetattr(&far_end)?;
+    cfmakeraw(&mut mode);
+    tcsetattr(&far_end, SetArg::TCSANOW, &mode)?;
+    Ok(far_end)
+}
