@@ -1,29 +1,37 @@
-//! Forwarding: every event of the log to an MQTT 5 broker, at least once, with a stable id; and, beside them, the
-//! present state of each terminal as a retained message.
+//! Forwarding: every event of the log to an MQTT broker, at least once, with a stable id; and, beside them, the present
+//! state of each terminal as a retained message.
 //!
 //! ```text
 //! log ──read_after──→ session ──QoS 1──→ broker
 //!  ↑                     │
-//!  └──save_progress── PUBACK
+//!  └────settle─────── PUBACK
 //! ```
 //!
 //! The log is the only queue. One task owns the connection, the window of messages in flight and the progress; a row is
-//! dealt with when the broker's PUBACK says so and not before. Every connection starts with a fresh client, a clean
-//! session and the rows that are still unacknowledged, so whatever the client library kept or lost does not matter.
+//! dealt with when the broker's PUBACK says so and not before. Every connection starts with a clean session and the rows
+//! that are still unacknowledged, so whatever the broker or the line kept or lost does not matter.
 //! A broker that is away, refuses us or does not answer is weather: a gauge, a log line when it changes, and backoff.
 //!
 //! Deliberately not here: subscriptions. Commands arrive on a connection of their own.
 
+mod address;
 mod backoff;
-mod broker;
+mod batch;
+mod client;
 mod connection;
 mod health;
+mod held;
+mod lanes;
 mod payload;
+mod publish;
+mod secrets;
 mod session;
-mod settled;
 mod states;
+mod tls;
 mod topic;
+mod verdicts;
 mod window;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +42,11 @@ pub use states::IsThere;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::address::Address;
+pub use self::batch::Batching;
+pub use self::lanes::Order;
+pub use self::tls::Tls;
+pub use self::wire::Version;
 use crate::log::Log;
 use crate::metrics::Metrics;
 
@@ -43,14 +56,23 @@ use crate::metrics::Metrics;
 pub struct Config {
     /// Host name or address of the broker. Default `127.0.0.1`.
     pub host: String,
-    /// TCP port of the broker's MQTT 5 listener. Default 1883.
+    /// TCP port of the broker's MQTT listener. Default 1883.
     pub port: u16,
+    /// Several brokers instead of `host` and `port`, tried in this order: `mqtts://a:8883` for TLS, `mqtt://b` without.
+    pub brokers: Vec<String>,
+    /// Version of MQTT, `5` or `3.1.1`. With 3.1.1 a broker cannot say why it does not take an event. Default `5`.
+    pub version: Version,
+    /// TLS: with it, `host` is spoken to by TLS, too. Default: none.
+    pub tls: Option<Tls>,
     /// MQTT client id; two clients with one id throw each other out. Default: empty, which means `vestibule-{gateway}`.
     pub client_id: String,
     /// User name for the broker. Default: none.
     pub username: Option<String>,
-    /// File with the password and nothing else (a last line end is dropped); read at every connection. Default: none.
+    /// File with the password and nothing else (a last line end is dropped); read at every connection, and when it
+    /// changes. Default: none.
     pub password_file: Option<PathBuf>,
+    /// File with a token that stands in the password's place, read as that is. Default: none.
+    pub token_file: Option<PathBuf>,
     /// Front of every topic. Default `vestibule/v1`.
     pub root: String,
     /// Most messages sent and not yet acknowledged, 1 to 16000; the broker's receive maximum may lower it. Default 256.
@@ -63,6 +85,14 @@ pub struct Config {
     pub connect_timeout_s: u16,
     /// Most bytes of one MQTT packet; the broker's own maximum may lower it. A larger event is set aside. Default 524288.
     pub max_packet_bytes: u32,
+    /// What goes first where there is a backlog: `backlog-first` keeps the order of the log, `live-first` breaks it.
+    /// Critical events go ahead in either. Default `backlog-first`.
+    pub order: Order,
+    /// Seconds for which an event that the broker does not allow us to publish is tried again before it is set aside as
+    /// a dead letter. Default 3600.
+    pub refused_after_s: u64,
+    /// Several events in one message, on one topic of the gateway, instead of one each. Default: none.
+    pub batch: Option<Batching>,
     /// Whether messages carry their content type as an MQTT 5 property. Switch it off for a broker that cannot hand such
     /// messages on to MQTT 3.1.1 subscribers, as rumqttd 0.20 cannot. Default true.
     pub content_type: bool,
@@ -73,15 +103,22 @@ impl Default for Config {
         Config {
             host: "127.0.0.1".to_owned(),
             port: 1883,
+            brokers: Vec::new(),
+            version: Version::default(),
+            tls: None,
             client_id: String::new(),
             username: None,
             password_file: None,
+            token_file: None,
             root: "vestibule/v1".to_owned(),
             window: 256,
             keep_alive_s: 15,
             ack_timeout_s: 10,
             connect_timeout_s: 20,
             max_packet_bytes: 512 * 1024,
+            order: Order::default(),
+            refused_after_s: 3600,
+            batch: None,
             content_type: true,
         }
     }
@@ -108,12 +145,53 @@ impl Config {
         fault(self.ack_timeout_s == 0, "ack_timeout_s", "must be at least 1");
         fault(self.connect_timeout_s == 0, "connect_timeout_s", "must be at least 1");
         fault(self.max_packet_bytes < 1024, "max_packet_bytes", "must be at least 1024");
+        let nameless = self.username.as_deref().unwrap_or_default().is_empty();
+        fault(self.password_file.is_some() && nameless, "password_file", "needs a username");
         fault(
-            self.password_file.is_some() && self.username.as_deref().unwrap_or_default().is_empty(),
-            "password_file",
-            "needs a username",
+            self.token_file.is_some() && nameless && self.version == Version::V311,
+            "token_file",
+            "needs a username with MQTT 3.1.1",
         );
+        fault(
+            self.token_file.is_some() && self.password_file.is_some(),
+            "token_file",
+            "there is a password_file already",
+        );
+        for broker in &self.brokers {
+            if let Err(why) = Address::parse(broker) {
+                fault(true, "brokers", &format!("`{broker}`: {why}"));
+            }
+        }
+        if let Some(batch) = &self.batch {
+            fault(!(1..=10_000).contains(&batch.max_events), "batch.max_events", "must be 1 to 10000");
+            fault(batch.max_bytes < 1024, "batch.max_bytes", "must be at least 1024");
+        }
+        if let Some(tls) = &self.tls {
+            fault(tls.certificate.is_some() != tls.key.is_some(), "tls", "`certificate` and `key` need each other");
+            let name = tls.server_name.as_deref();
+            let wrong = name.is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err());
+            fault(wrong, "tls.server_name", "must be a host name or an address");
+        }
         faults
+    }
+
+    /// Where the brokers are, in the order in which they are tried; what is no address is left out.
+    pub fn addresses(&self) -> Vec<Address> {
+        if self.brokers.is_empty() {
+            let host = self.host.trim();
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            return vec![Address { host: host.to_owned(), port: self.port, tls: self.tls.is_some() }];
+        }
+        self.brokers.iter().filter_map(|broker| Address::parse(broker).ok()).collect()
+    }
+
+    /// What of the files that these settings name cannot be used now: the key, and a sentence.
+    pub fn unreadable(&self) -> Vec<(&'static str, String)> {
+        let tls = self.tls.clone().or_else(|| self.addresses().iter().any(|at| at.tls).then(Tls::default));
+        let tls = tls.and_then(|tls| tls.read().err()).map(|why| ("tls", why));
+        let login = secrets::login(self).err();
+        let key = if self.password_file.is_some() { "password_file" } else { "token_file" };
+        tls.into_iter().chain(login.map(|why| (key, why))).collect()
     }
 }
 
@@ -182,6 +260,15 @@ mod tests {
             connect_timeout_s: 0,
             max_packet_bytes: 1,
             password_file: Some(PathBuf::from("secret")),
+            token_file: Some(PathBuf::from("secret")),
+            version: Version::V311,
+            brokers: vec!["b:1".to_owned()],
+            batch: Some(Batching { max_events: 0, max_bytes: 9, ..Batching::default() }),
+            tls: Some(Tls {
+                certificate: Some(PathBuf::from("c")),
+                server_name: Some("a b".to_owned()),
+                ..Tls::default()
+            }),
             ..Config::default()
         };
         let keys: Vec<_> = config.faults().into_iter().map(|(key, _)| key).collect();
@@ -196,14 +283,34 @@ mod tests {
                 "ack_timeout_s",
                 "connect_timeout_s",
                 "max_packet_bytes",
-                "password_file"
+                "password_file",
+                "token_file",
+                "token_file",
+                "brokers",
+                "batch.max_events",
+                "batch.max_bytes",
+                "tls",
+                "tls.server_name"
             ]
         );
     }
 
     #[test]
+    fn one_broker_or_several_by_tls_or_not() {
+        let shown = |text: &str| {
+            let config: Config = toml::from_str(text).expect("reads");
+            config.addresses().iter().map(Address::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("host = '::1'"), ["mqtt://[::1]:1883"]);
+        assert_eq!(shown("host = 'a'\nport = 8883\ntls = {}"), ["mqtts://a:8883"]);
+        assert_eq!(shown("brokers = ['mqtts://a', 'mqtt://b']"), ["mqtts://a:8883", "mqtt://b:1883"]);
+    }
+
+    #[test]
     fn unknown_settings_are_refused() {
         assert!(toml::from_str::<Config>("prot = 1883").is_err());
+        assert!(toml::from_str::<Config>("version = '4'").is_err());
+        assert_eq!(toml::from_str::<Config>("version = '3.1.1'").expect("known").version, Version::V311);
         assert_eq!(toml::from_str::<Config>("").expect("every field has a default"), Config::default());
     }
 }

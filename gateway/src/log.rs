@@ -9,9 +9,12 @@
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
 mod board;
+mod dead_letter;
 mod epoch;
 mod journal;
 mod open;
+mod outbox;
+mod progress;
 mod pruning;
 mod queue;
 mod read;
@@ -31,9 +34,12 @@ use tokio::sync::{oneshot, watch};
 
 use self::board::Board;
 pub use self::board::Standing;
+pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
 pub use self::open::OpenError;
+pub use self::progress::{Outcome, Progress, Settled};
+pub use self::queue::Revived;
 use self::queue::{Job, Queue};
 use self::read::Reader;
 pub use self::register::{Register, RegisterKind, RegisterRow};
@@ -130,21 +136,6 @@ pub struct Receipt {
     pub seqs: Vec<u64>,
 }
 
-/// Where the forwarder stands: what need not be sent any more. Durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Every event up to this one is dealt with.
-    pub floor: u64,
-    /// Ranges above the floor that are dealt with, first and last inclusive, in order, apart from one another.
-    pub ranges: Vec<(u64, u64)>,
-    /// Events acknowledged by the broker, ever.
-    pub forwarded: u64,
-    /// Events set aside because they can never be forwarded, ever.
-    pub dead_lettered: u64,
-    /// Events given up, ever.
-    pub discarded: u64,
-}
-
 /// Why a submission or question was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
@@ -226,6 +217,7 @@ impl Log {
                 terminals.insert(name, terminal_seq);
             }
         }
+        let progress = transaction::read_progress(&store.connection)?;
         let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
@@ -248,6 +240,8 @@ impl Log {
             pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             metrics,
+            progress,
+            followers: Vec::new(),
         };
         let lock = store.lock;
         let run = move || {
@@ -355,30 +349,6 @@ impl Log {
     /// Asks something of the register; from memory, so keep it short.
     pub fn register<T>(&self, ask: impl FnOnce(&Register) -> T) -> T {
         self.0.board.register(ask)
-    }
-
-    /// Where the forwarder stood when it last saved.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn progress(&self) -> Result<Progress, LogError> {
-        self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
-    }
-
-    /// Saves where the forwarder stands: with the next commit, or within a second. Only the newest counts.
-    pub fn save_progress(&self, progress: Progress) {
-        self.0.queue.progress(progress);
-    }
-
-    /// Counts the events in the store, and those of them that `progress` says are still to be forwarded.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn count(&self, progress: &Progress) -> Result<(u64, u64), LogError> {
-        self.0
-            .reader
-            .ask(|connection| transaction::count(connection, progress))
-            .map_err(|error| self.unreadable(&error))
     }
 
     /// The last event that this plugin has dealt with, if it was ever here.

@@ -77,13 +77,16 @@ metrics! {
     log_store_bytes: IntGauge = "vestibule_log_store_bytes", "Size of the event database file.";
     log_wal_bytes: IntGauge = "vestibule_log_wal_bytes", "Size of the event database's write-ahead log.";
     forward_connected: IntGauge = "vestibule_forward_connected", "1 while the broker has accepted our connection.";
+    forward_broker: IntGaugeVec = "vestibule_forward_broker_in_use", "1 for the broker that has accepted our connection, 0 for the others.", ["broker"];
     forward_pending: IntGauge = "vestibule_forward_pending_events", "Events not yet forwarded, dead-lettered or discarded.";
     forward_forwarded: IntGauge = "vestibule_forward_forwarded_events", "Events of this store that the broker acknowledged.";
     forward_dead_lettered: IntGauge = "vestibule_forward_dead_lettered_events", "Events of this store that cannot be forwarded and were set aside.";
     forward_discarded: IntGauge = "vestibule_forward_discarded_events", "Events of this store that were given up unforwarded.";
     forward_inflight: IntGauge = "vestibule_forward_inflight_messages", "Messages sent and not yet acknowledged.";
+    forward_held: IntGauge = "vestibule_forward_held_events", "Pending events that the broker put off or does not allow; they are sent again.";
     forward_published: IntCounter = "vestibule_forward_published_total", "Publishes acknowledged by the broker since this process started.";
     forward_connections: IntCounterVec = "vestibule_forward_connections_total", "Connection attempts by outcome.", ["outcome"];
+    forward_stray_acks: IntCounter = "vestibule_forward_stray_acks_total", "Acknowledgements of messages that were not in flight, or no more.";
     forward_ack_seconds: Histogram = "vestibule_forward_ack_seconds", "Time from publish to acknowledgement.", buckets SECONDS;
     rule_events: IntCounterVec = "vestibule_rule_events_total", "Events handed to the plugin.", ["plugin"];
     rule_effects: IntCounterVec = "vestibule_rule_effects_total", "Effects of the plugin that were committed, by kind.", ["plugin", "effect"];

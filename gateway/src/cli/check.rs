@@ -54,7 +54,10 @@ impl Check {
                 faults.extend(listener.file_faults().into_iter().map(fault));
             }
             if let Some(forward) = &config.forward {
-                faults.extend(reachable(&forward.host, forward.port).map(|fault| format!("forward: {fault}")));
+                faults.extend(forward.unreadable().into_iter().map(|(key, fault)| format!("forward.{key}: {fault}")));
+                let addresses = forward.addresses();
+                let silent = addresses.iter().filter_map(|at| reachable(&at.host, at.port));
+                faults.extend(silent.map(|fault| format!("forward: {fault}")));
             }
         }
         if faults.is_empty() {

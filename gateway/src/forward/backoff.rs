@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// A random number for jitter and connection numbers; a constant where the system gives none.
+pub(super) fn chance() -> u64 {
+    getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Doubling delays with jitter, so that a branch full of gateways does not come back in step.
 #[derive(Debug)]
 pub(super) struct Backoff {

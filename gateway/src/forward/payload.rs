@@ -89,23 +89,6 @@ fn push_json(out: &mut String, text: &str) {
     }
 }
 
-/// Bytes of the PUBLISH packet that carries this topic and payload at QoS 1 with our properties, as MQTT 5 counts them.
-pub(super) fn packet_bytes(topic: usize, payload: usize, content_type: usize) -> usize {
-    // Content type: id, length, text. Payload format indicator: id, value.
-    let properties = 3 + content_type + 2;
-    let rest = 2 + topic + 2 + varint_bytes(properties) + properties + payload;
-    1 + varint_bytes(rest) + rest
-}
-
-fn varint_bytes(value: usize) -> usize {
-    match value {
-        0..=127 => 1,
-        128..=16_383 => 2,
-        16_384..=2_097_151 => 3,
-        _ => 4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -168,22 +151,6 @@ mod tests {
             let value = parse(&text);
             assert_eq!(value["subject"], json!(name));
             assert_eq!(value["id"], json!(format!("{name}-1042")));
-        }
-    }
-
-    #[test]
-    fn packet_sizes_are_those_of_the_client_library() {
-        use rumqttc::v5::mqttbytes::QoS;
-        use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
-        for payload in [0, 60, 100, 16_300, 16_400, 2_097_200] {
-            let properties = PublishProperties {
-                payload_format_indicator: Some(1),
-                content_type: Some(CONTENT_TYPE.to_owned()),
-                ..PublishProperties::default()
-            };
-            let mut publish = Publish::new("a/b", QoS::AtLeastOnce, vec![b'x'; payload], Some(properties));
-            publish.pkid = 7;
-            assert_eq!(packet_bytes(3, payload, CONTENT_TYPE.len()), publish.size());
         }
     }
 }

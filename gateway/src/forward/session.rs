@@ -1,34 +1,31 @@
 //! The forwarder's task: connect, forward until the connection ends, wait, again.
 //!
-//! The client library's poll must never be dropped half-way, so each connection's event loop lives in a stream that keeps
-//! the unfinished poll; the task only ever takes whole words from it. Messages are handed to the client between polls and
-//! never waited for.
+//! Brokers are tried in their order, and after each round of them we wait longer. Whoever was connected for a while
+//! begins with the first again.
 
-use std::pin::{Pin, pin};
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, Stream};
-use futures_util::{FutureExt, StreamExt};
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
-use super::connection::{Connection, chance};
-use super::health::{self, Status};
+use super::backoff::{Backoff, chance};
+use super::client::{Broken, Client, Route};
+use super::connection::{self, Connection};
+use super::health::Status;
 use super::payload::Envelope;
+use super::secrets::{self, Login, Watch};
 use super::states::IsThere;
+use super::tls::Tls;
 use super::topic::{Topics, push_encoded};
-use super::window::OutOfStep;
-use super::{Config, Identity, broker, settled};
-use crate::log::{Log, LogError, Progress};
+use super::wire::{Greeting, Limits};
+use super::{Address, Config, Identity};
+use crate::log::{Log, LogError, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 
-/// Words of the client library taken before the progress is saved and the window filled again.
-const ROUND: usize = 64;
 /// First and longest pause between connections.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 /// A connection that lasted this long was a good one; so was one that took a whole window of events.
@@ -39,22 +36,25 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    #[error("{}", broker::failure(.0).1)]
-    Client(ConnectionError),
+    #[error("{0}")]
+    Client(#[from] Broken),
     #[error("the broker is not fit: {0}")]
     Unsuitable(&'static str),
     #[error("the broker did not acknowledge a message within {0:?}")]
     AckTimeout(Duration),
-    #[error("the broker acknowledged out of order until no packet id was free")]
-    Collision,
-    #[error("the client is out of step: {0}")]
-    OutOfStep(#[from] OutOfStep),
-    #[error("the client took no message")]
-    Stuck,
-    #[error("the password file `{0}` cannot be read: {1}")]
-    Password(String, std::io::Error),
+    #[error("{0}: {1}")]
+    File(&'static str, String),
     #[error("{0}")]
     Log(#[from] LogError),
+}
+
+/// Why we left a connection in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// We were asked to stop.
+    Stopped,
+    /// The files that it was made with have changed.
+    ForNewFiles,
 }
 
 /// What outlives a connection.
@@ -68,14 +68,23 @@ pub(super) struct Session {
     pub(super) topics: Topics,
     pub(super) envelope: Envelope,
     pub(super) head: watch::Receiver<u64>,
+    /// Our copy of the progress that the log's writer owns.
     pub(super) progress: Progress,
+    /// What it was not told yet.
+    pub(super) unsaved: Settled,
+    /// Dead letters that are made pending again.
+    revived: mpsc::UnboundedReceiver<Revived>,
+    /// Since when the broker does not allow us to publish an event.
+    pub(super) refused: HashMap<u64, Instant>,
     /// Our window; halved where acknowledgements did not come in time, so that a slow line is not sent the same again
     /// and again.
     pub(super) limit: u16,
     stop: CancellationToken,
     backoff: Backoff,
-    /// What was last said about the broker, so that it is said once.
-    complaint: Option<String>,
+    /// The brokers, each with what was last said about it, so that it is said once.
+    brokers: Vec<(Address, Option<String>)>,
+    /// The broker that is tried now, or connected.
+    at: usize,
 }
 
 impl Session {
@@ -92,9 +101,13 @@ impl Session {
             envelope: Envelope::new(&identity, log.id_prefix()),
             head: log.head(),
             progress: Progress::default(),
+            unsaved: Settled::default(),
+            revived: mpsc::unbounded_channel().1,
+            refused: HashMap::new(),
             limit: config.window,
             backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
-            complaint: None,
+            brokers: config.addresses().into_iter().map(|address| (address, None)).collect(),
+            at: 0,
             config,
             identity,
             log,
@@ -106,140 +119,163 @@ impl Session {
 
     /// Forwards until stopped, or until the log has stopped.
     pub(super) async fn run(mut self) {
-        let log = self.log.clone();
-        match tokio::task::spawn_blocking(move || log.progress()).await {
-            Ok(Ok(progress)) => self.progress = progress,
-            Ok(Err(error)) => return tracing::error!(%error, "the forwarder's position cannot be read"),
+        match self.log.follow().await {
+            Ok((progress, revived)) => (self.progress, self.revived) = (progress, revived),
             Err(error) => return tracing::error!(%error, "the forwarder's position cannot be read"),
         }
         self.refresh(0);
         while !self.stop.is_cancelled() {
-            let mut connected = None;
-            let end = self.connect(&mut connected).await;
+            self.show_broker(false);
+            let mut good = false;
+            let mut connected = false;
+            let end = self.connect(&mut connected, &mut good).await;
             self.metrics.forward_connected.set(0);
+            self.show_broker(false);
             self.refresh(0);
             match end {
-                Ok(()) => return,
+                Ok(Left::Stopped) => return,
+                Ok(Left::ForNewFiles) => continue,
                 Err(Lost::Log(LogError::Stopped)) => {
                     return tracing::error!("the forwarder ends: the event log has stopped");
                 }
-                Err(lost) => self.complain(&lost, connected.is_some()),
+                Err(lost) => self.complain(&lost, connected),
             }
-            self.pause().await;
+            if good {
+                self.backoff.reset();
+            }
+            self.at = if good { 0 } else { self.at + 1 };
+            if good || self.at >= self.brokers.len() {
+                self.at = 0;
+                self.pause().await;
+            }
         }
     }
 
-    /// One connection from its first byte to its end; `Ok` where we were asked to stop. `connected` tells since when
-    /// the broker had accepted us.
-    async fn connect(&mut self, connected: &mut Option<Instant>) -> Result<(), Lost> {
+    /// One connection from its first byte to its end. `connected` tells whether the broker had accepted us, `good`
+    /// whether it took something from us or lasted for a while.
+    async fn connect(&mut self, connected: &mut bool, good: &mut bool) -> Result<Left, Lost> {
+        while let Ok(ranges) = self.revived.try_recv() {
+            ranges.into_iter().for_each(|(first, last)| self.progress.revive(first, last));
+        }
+        self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
+        let Some((address, _)) = self.brokers.get(self.at) else { return Err(Lost::Unsuitable("it has no address")) };
+        let (config, address) = (self.config.clone(), address.clone());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&config, address)).await;
+        let (route, login, watch) = prepared.map_err(|error| Lost::File("internal", error.to_string()))??;
         // Half of the random number: what every JSON reader can hold.
         let number = u32::try_from(chance() >> 32).unwrap_or_default();
-        let password = self.password().await?;
-        let client_id = self.client_id();
-        let will = health::payload(Status::Offline, number, &self.identity, self.log.id_prefix());
-        let will = broker::will(self.topics.health(), will, self.config.content_type);
-        let options = broker::options(&self.config, &client_id, password, will);
-        // Two places more than events can be in flight, for a state and the disconnect.
-        let (client, eventloop) = AsyncClient::new(options, usize::from(self.config.window) + 3);
-        let words = stream::unfold(Box::new(eventloop), |mut eventloop| async move {
-            let word = eventloop.poll().await;
-            Some((word, eventloop))
-        });
-        let mut words = pin!(words);
-        let Some(connack) = self.connack(words.as_mut()).await? else { return Ok(()) };
-        let mut connection = Connection::new(self, client, &connack, number)?;
-        *connected = Some(Instant::now());
+        let greeting = Greeting {
+            client_id: self.client_id(),
+            keep_alive_s: self.config.keep_alive_s.max(5),
+            login,
+            will: self.health(Status::Offline, number),
+        };
+        let Some((client, limits)) = self.welcome(&route, &greeting).await? else { return Ok(Left::Stopped) };
+        if !limits.acknowledges {
+            return Err(Lost::Unsuitable("it takes no QoS 1"));
+        }
+        let mut connection = Connection::new(self, client, limits, watch, number);
+        let since = Instant::now();
+        *connected = true;
         self.metrics.forward_connections.with_label_values(&["connected"]).inc();
         self.metrics.forward_connected.set(1);
-        self.complaint = None;
-        let pending = settled::pending(&self.progress, *self.head.borrow());
-        tracing::info!(host = self.config.host, port = self.config.port, pending, "connected to the broker");
+        self.show_broker(true);
+        let pending = self.progress.pending(*self.head.borrow());
+        if let Some((address, complaint)) = self.brokers.get_mut(self.at) {
+            *complaint = None;
+            tracing::info!(broker = %address, version = self.config.version.name(), pending, "connected to the broker");
+        }
         self.publish_health(&mut connection, Status::Online)?;
-        let end = self.forward(&mut connection, words).await;
-        self.save(&mut connection);
-        let lasted = connected.is_some_and(|since| since.elapsed() >= STABLE);
-        if lasted || connection.accepted() >= u64::from(self.config.window) {
-            self.backoff.reset();
+        let end = self.forward(&mut connection).await;
+        self.save(&connection);
+        *good = since.elapsed() >= STABLE || connection.accepted() >= u64::from(self.config.window);
+        if end.is_ok() {
+            connection.client.leave().await;
         }
         end
     }
 
     /// Waits for the broker's acceptance; `None` where we were asked to stop first.
-    async fn connack(
-        &mut self,
-        mut words: Pin<&mut impl Stream<Item = Result<Event, ConnectionError>>>,
-    ) -> Result<Option<ConnAck>, Lost> {
+    async fn welcome(&self, route: &Route, greeting: &Greeting) -> Result<Option<(Client, Limits)>, Broken> {
+        let patience = Duration::from_secs(u64::from(self.config.connect_timeout_s.max(1)));
+        let connect = Client::connect(route, self.config.version, greeting, patience);
+        let mut connect = pin!(connect);
         let mut refresh = time::interval(REFRESH);
         loop {
             tokio::select! {
-                word = words.next() => match word {
-                    Some(Ok(Event::Incoming(Packet::ConnAck(connack)))) => return Ok(Some(connack)),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(Lost::Client(error)),
-                    None => return Err(Lost::Client(ConnectionError::RequestsDone)),
-                },
+                connected = &mut connect => return connected.map(Some),
                 () = self.stop.cancelled() => return Ok(None),
                 _ = refresh.tick() => self.refresh(0),
             }
         }
     }
 
-    async fn forward(
-        &mut self,
-        connection: &mut Connection,
-        mut words: Pin<&mut impl Stream<Item = Result<Event, ConnectionError>>>,
-    ) -> Result<(), Lost> {
+    async fn forward(&mut self, connection: &mut Connection) -> Result<Left, Lost> {
         let mut check = time::interval(
             (Duration::from_secs(u64::from(self.config.ack_timeout_s)) / 10).clamp(Duration::from_millis(100), REFRESH),
         );
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !connection.has_left() {
-            self.fill(connection, Instant::now())?;
-            let waits = connection.waits_for_events();
-            let forwarding = connection.is_forwarding();
+        loop {
+            if let Some(left) = self.fill(connection, Instant::now())? {
+                return Ok(left);
+            }
+            let (goes_on, reads) = (connection.goes_on(), connection.may_read());
+            let due = self.batch_due(connection);
             tokio::select! {
-                word = words.next() => {
+                word = connection.client.hear() => {
                     let now = Instant::now();
-                    self.hear(connection, word, now)?;
-                    // What is there already is taken in the same round; a poll that is not done stays in the stream.
-                    for _ in 1..ROUND {
-                        let Some(word) = words.next().now_or_never() else { break };
+                    self.hear(connection, word?, now)?;
+                    // What has arrived with it is taken in the same round.
+                    while let Some(word) = connection.client.heard()? {
                         self.hear(connection, word, now)?;
                     }
                 }
-                rows = connection.read() => self.take_rows(connection, rows?),
-                changed = self.head.changed(), if waits => changed.map_err(|_| LogError::Stopped)?,
-                () = self.stop.cancelled(), if forwarding => self.drain(connection),
+                rows = connection::read(&mut connection.reading) => {
+                    let (read, rows) = rows?;
+                    self.take_rows(connection, read, rows);
+                }
+                changed = self.head.changed(), if reads => changed.map_err(|_| LogError::Stopped)?,
+                Some(ranges) = self.revived.recv(), if reads => self.revive(connection, ranges),
+                () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && connection.has_room() => {}
+                () = self.stop.cancelled(), if goes_on => self.drain(connection),
                 _ = check.tick() => self.check(connection, Instant::now()).await?,
             }
             self.save(connection);
         }
-        Ok(())
     }
 
-    /// Saves the progress if it moved, and shows it.
-    fn save(&self, connection: &mut Connection) {
-        if std::mem::take(&mut connection.moved) {
-            self.log.save_progress(self.progress.clone());
+    /// Tells the log what was dealt with, and shows it.
+    fn save(&mut self, connection: &Connection) {
+        if !self.unsaved.is_empty() {
+            self.log.settle(std::mem::take(&mut self.unsaved));
         }
+        self.metrics.forward_held.set(i64::try_from(connection.held()).unwrap_or(i64::MAX));
         self.refresh(connection.in_flight());
     }
 
     fn refresh(&self, in_flight: usize) {
         let Progress { forwarded, dead_lettered, discarded, .. } = self.progress;
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.forward_pending.set(gauge(settled::pending(&self.progress, *self.head.borrow())));
+        self.metrics.forward_pending.set(gauge(self.progress.pending(*self.head.borrow())));
         self.metrics.forward_forwarded.set(gauge(forwarded));
         self.metrics.forward_dead_lettered.set(gauge(dead_lettered));
         self.metrics.forward_discarded.set(gauge(discarded));
         self.metrics.forward_inflight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
     }
 
+    /// Shows which broker is in use.
+    fn show_broker(&self, connected: bool) {
+        for (at, (address, _)) in self.brokers.iter().enumerate() {
+            let gauge = self.metrics.forward_broker.with_label_values(&[address.to_string().as_str()]);
+            gauge.set(i64::from(connected && at == self.at));
+        }
+    }
+
     /// Counts an attempt that failed, and says what is wrong when it was not said before.
     fn complain(&mut self, lost: &Lost, connected: bool) {
         if !connected {
             let outcome = match lost {
-                Lost::Client(error) => broker::failure(error).0,
+                Lost::Client(broken) => broken.outcome(),
                 Lost::Unsuitable(_) => "refused",
                 _ => "failed",
             };
@@ -248,11 +284,12 @@ impl Session {
         if matches!(lost, Lost::AckTimeout(_)) {
             self.limit = (self.limit / 2).max(1);
         }
+        let Some((address, complaint)) = self.brokers.get_mut(self.at) else { return };
         let reason = lost.to_string();
-        if self.complaint.as_ref() != Some(&reason) {
+        if complaint.as_ref() != Some(&reason) {
             let what = if connected { "lost the broker" } else { "not connected to the broker" };
-            tracing::warn!(host = self.config.host, port = self.config.port, reason, "{what}; events are kept");
-            self.complaint = Some(reason);
+            tracing::warn!(broker = %address, reason, "{what}; events are kept");
+            *complaint = Some(reason);
         }
     }
 
@@ -280,13 +317,22 @@ impl Session {
         }
         id
     }
+}
 
-    /// The password, read anew at each connection so that a change needs no restart.
-    async fn password(&self) -> Result<Option<String>, Lost> {
-        let Some(path) = &self.config.password_file else { return Ok(None) };
-        match tokio::fs::read_to_string(path).await {
-            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(error) => Err(Lost::Password(path.display().to_string(), error)),
+/// Reads the files that a connection needs, as they are now. Blocks for the time of a few small reads.
+fn prepare(config: &Config, address: Address) -> Result<(Route, Login, Watch), Lost> {
+    let tls = address.tls.then(|| config.tls.clone().unwrap_or_default());
+    let files = tls.iter().flat_map(Tls::files).map(|path| path.to_owned());
+    let files = files.chain(config.password_file.clone()).chain(config.token_file.clone());
+    let watch = Watch::new(files.collect());
+    let tls = match tls {
+        None => None,
+        Some(tls) => {
+            let name = tls.server_name.clone().unwrap_or_else(|| address.host.clone());
+            let name = name.try_into().map_err(|_| Lost::File("tls", format!("`{}` is no host name", address.host)))?;
+            Some((tls.read().map_err(|why| Lost::File("tls", why))?, name))
         }
-    }
+    };
+    let login = secrets::login(config).map_err(|why| Lost::File("password_file or token_file", why))?;
+    Ok((Route { host: address.host, port: address.port, tls }, login, watch))
 }

@@ -18,13 +18,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumqttc::v5::mqttbytes::QoS;
-
 use super::connection::Connection;
-use super::payload::packet_bytes;
 use super::session::{Lost, Session};
 use super::window::Message;
-use super::{broker, topic};
+use super::wire::Publication;
 use crate::log::Standing;
 
 /// Content type of a state.
@@ -156,16 +153,19 @@ impl Session {
             let state = self.is_there.ask(&name).then_some(standing.state);
             let text = payload(&name, &state, standing.as_of, self.log.id_prefix());
             let topic = self.topics.state(&name);
-            let bytes = packet_bytes(topic.len(), text.len(), CONTENT_TYPE.len());
-            if topic.len() > topic::MAX_BYTES || bytes > connection.max_packet {
-                tracing::warn!(terminal = name, bytes, "a terminal's state is larger than the broker takes");
-                connection.states.give_up(&name, state);
-                continue;
+            let publication =
+                Publication { topic, payload: text.into(), retain: true, content: self.describes(CONTENT_TYPE) };
+            match self.packet(connection, publication) {
+                Ok(packet) => {
+                    connection.states.sent(&name, state, now);
+                    let id = connection.window.send(Message::State, now);
+                    connection.client.say(packet, id)?;
+                }
+                Err(reason) => {
+                    tracing::warn!(terminal = name, reason, "a terminal's state cannot be published");
+                    connection.states.give_up(&name, state);
+                }
             }
-            connection.states.sent(&name, state, now);
-            connection.window.queue(Message::State, now);
-            let properties = broker::properties(CONTENT_TYPE, self.config.content_type);
-            connection.client.try_publish_with_properties(topic, QoS::AtLeastOnce, true, text, properties)?;
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(super) struct Topics {
     front: String,
     /// `{root}/{site}/gateway/{gateway}/health`
     health: String,
+    /// `{root}/{site}/gateway/{gateway}/events`
+    batch: String,
 }
 
 impl Topics {
@@ -25,15 +27,19 @@ impl Topics {
         let mut front = format!("{root}/");
         push_level(&mut front, &identity.site);
         front.push('/');
-        let mut health = format!("{front}gateway/");
-        push_level(&mut health, &identity.gateway);
-        health.push_str("/health");
-        Topics { front, health }
+        let mut gateway = format!("{front}gateway/");
+        push_level(&mut gateway, &identity.gateway);
+        Topics { front, health: format!("{gateway}/health"), batch: format!("{gateway}/events") }
     }
 
     /// Where the gateway says whether it is there.
     pub(super) fn health(&self) -> &str {
         &self.health
+    }
+
+    /// Where batches of events go.
+    pub(super) fn batch(&self) -> &str {
+        &self.batch
     }
 
     /// `{root}/{site}/{terminal}/state`
@@ -113,6 +119,7 @@ mod tests {
     #[test]
     fn topics_are_those_of_the_contract() {
         assert_eq!(topics().health(), "vestibule/v1/br001/gateway/gw-1/health");
+        assert_eq!(topics().batch(), "vestibule/v1/br001/gateway/gw-1/events");
         assert_eq!(topics().state("a/b"), "vestibule/v1/br001/a%2Fb/state");
         assert_eq!(event_topic("atm-07"), "vestibule/v1/br001/atm-07/event/supply/low");
         assert_eq!(event_topic("Zürich 3"), "vestibule/v1/br001/Zürich 3/event/supply/low");

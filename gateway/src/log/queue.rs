@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{LogError, Progress, Receipt, Submission};
+use super::{LogError, Progress, Receipt, Settled, Submission};
 
 /// Most submissions of one lane in one transaction. Bounds the time that a transaction holds the others up.
 const CYCLE: usize = 2048;
@@ -26,13 +26,25 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<Receipt, LogError>>,
 }
 
+/// The dead letters that were made pending again, as ranges.
+pub type Revived = Vec<(u64, u64)>;
+
+/// A question about the forwarder's progress, answered once what was said before is committed.
+pub(super) enum Question {
+    /// Where does it stand? From then on, whoever asked hears what is replayed.
+    Follow(oneshot::Sender<(Progress, mpsc::UnboundedReceiver<Revived>)>),
+    /// Make these dead letters pending again: how many are there?
+    Replay(u64, u64, oneshot::Sender<Result<u64, LogError>>),
+}
+
 /// What the writer takes at once.
 #[derive(Default)]
 pub(super) struct Cycle {
     pub(super) jobs: Vec<Job>,
     /// Positions of plugins that moved without effects, newest last.
     pub(super) cursors: Vec<(String, u64)>,
-    pub(super) progress: Option<Progress>,
+    pub(super) settled: Settled,
+    pub(super) questions: Vec<Question>,
     /// No more will come, and this is all that was left.
     pub(super) last: bool,
 }
@@ -42,14 +54,15 @@ struct Waiting {
     ingest: VecDeque<Job>,
     rules: VecDeque<Job>,
     cursors: Vec<(String, u64)>,
-    progress: Option<Progress>,
+    settled: Settled,
+    questions: Vec<Question>,
     closed: bool,
 }
 
 impl Waiting {
     /// Whether nothing waits to ride along. Otherwise the writer knows already, and need not be woken once more.
     fn rides_nothing(&self) -> bool {
-        self.cursors.is_empty() && self.progress.is_none()
+        self.cursors.is_empty() && self.settled.is_empty()
     }
 }
 
@@ -96,12 +109,21 @@ impl Queue {
         }
     }
 
-    /// Notes the forwarder's progress: it rides along with the next transaction.
-    pub(super) fn progress(&self, progress: Progress) {
+    /// Notes what the forwarder has dealt with: it rides along with the next transaction.
+    pub(super) fn settle(&self, settled: Settled) {
         let mut waiting = self.lock();
         let first = waiting.rides_nothing();
-        waiting.progress = Some(progress);
+        waiting.settled.append(settled);
         if first {
+            self.woken.notify_one();
+        }
+    }
+
+    /// Asks about the forwarder's progress; drops the question where the writer has stopped.
+    pub(super) fn ask(&self, question: Question) {
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.questions.push(question);
             self.woken.notify_one();
         }
     }
@@ -116,8 +138,11 @@ impl Queue {
     /// wait ends after `idle`.
     pub(super) fn take(&self, patience: Duration, idle: Duration) -> Cycle {
         let mut waiting = self.lock();
-        while waiting.ingest.is_empty() && waiting.rules.is_empty() && !waiting.closed {
-            if waiting.cursors.is_empty() && waiting.progress.is_none() {
+        let empty = |waiting: &Waiting| {
+            waiting.ingest.is_empty() && waiting.rules.is_empty() && waiting.questions.is_empty() && !waiting.closed
+        };
+        while empty(&waiting) {
+            if waiting.rides_nothing() {
                 let (guard, timeout) = self.woken.wait_timeout(waiting, idle).unwrap_or_else(PoisonError::into_inner);
                 waiting = guard;
                 if timeout.timed_out() {
@@ -125,8 +150,7 @@ impl Queue {
                 }
                 continue;
             }
-            let alone =
-                |waiting: &mut Waiting| waiting.ingest.is_empty() && waiting.rules.is_empty() && !waiting.closed;
+            let alone = |waiting: &mut Waiting| empty(waiting);
             waiting = self.woken.wait_timeout_while(waiting, patience, alone).unwrap_or_else(PoisonError::into_inner).0;
             break;
         }
@@ -139,7 +163,8 @@ impl Queue {
             let count = queue.len().min(CYCLE);
             cycle.jobs.extend(queue.drain(..count));
         }
-        cycle.progress = waiting.progress.take();
+        cycle.settled = std::mem::take(&mut waiting.settled);
+        cycle.questions = std::mem::take(&mut waiting.questions);
         cycle.last = waiting.closed && waiting.ingest.is_empty() && waiting.rules.is_empty();
         cycle
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Stored;
 use super::transaction::{number, place};
@@ -26,20 +26,36 @@ impl Reader {
         self.ask(|connection| {
             let mut select = connection
                 .prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = select.query_map(params![number(after), limit], |row| {
-                let json: String = row.get(2)?;
-                let event = serde_json::from_str(&json).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
-                })?;
-                Ok(Arc::new(Stored {
-                    seq: place(row.get(0)?),
-                    terminal_seq: place(row.get(1)?),
-                    event,
-                    json: json.into_boxed_str(),
-                }))
-            })?;
-            rows.collect()
+            select.query_map(params![number(after), i64::try_from(limit).unwrap_or(i64::MAX)], stored)?.collect()
         })
     }
+
+    /// The events at these places, as far as they are here, in their order.
+    pub(super) fn read_places(&self, places: &[u64]) -> rusqlite::Result<Vec<Arc<Stored>>> {
+        self.ask(|connection| {
+            let mut select = connection.prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq = ?1")?;
+            let rows = places.iter().map(|seq| select.query_row([number(*seq)], stored).optional());
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// At most `limit` critical events after `after`; an index of their own has them.
+    pub(super) fn critical_after(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Arc<Stored>>> {
+        self.ask(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT seq, terminal_seq, json FROM event INDEXED BY event_critical
+                 WHERE instr(json, '\"severity\":\"critical\"') > 0 AND seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            select.query_map(params![number(after), i64::try_from(limit).unwrap_or(i64::MAX)], stored)?.collect()
+        })
+    }
+}
+
+/// A row of `seq, terminal_seq, json`.
+fn stored(row: &Row<'_>) -> rusqlite::Result<Arc<Stored>> {
+    let json: String = row.get(2)?;
+    let event = serde_json::from_str(&json)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error)))?;
+    let (seq, terminal_seq) = (place(row.get(0)?), place(row.get(1)?));
+    Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
 }

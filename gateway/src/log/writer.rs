@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::board::Board;
 use super::open::{is_damage, suspect};
+use super::progress::{Outcome, Progress};
 use super::pruning::Pruning;
-use super::queue::{Cycle, Queue};
+use super::queue::{Cycle, Question, Queue, Revived};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
-use super::{LogError, Receipt, Stored};
+use super::{LogError, Receipt, Stored, dead_letter};
 use crate::metrics::Metrics;
 
 /// How long a position that moved alone waits for a transaction to ride along with.
@@ -31,10 +32,14 @@ pub(super) struct Writer {
     pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where the forwarder stands, as committed.
+    pub(super) progress: Progress,
+    /// Whoever follows what is replayed.
+    pub(super) followers: Vec<mpsc::UnboundedSender<Revived>>,
 }
 
 /// Somebody who waits, and what they will be told once the transaction is committed.
-type Answer = (tokio::sync::oneshot::Sender<Result<Receipt, LogError>>, Result<Receipt, LogError>);
+type Answer = (oneshot::Sender<Result<Receipt, LogError>>, Result<Receipt, LogError>);
 
 impl Writer {
     /// Writes until the queue is closed and empty, or until a commit fails.
@@ -64,7 +69,15 @@ impl Writer {
     }
 
     fn commit(&mut self, cycle: Cycle) -> rusqlite::Result<()> {
-        if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.progress.is_none() {
+        if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.settled.is_empty() && cycle.questions.is_empty() {
+            return Ok(());
+        }
+        if cycle.jobs.is_empty()
+            && cycle.cursors.is_empty()
+            && cycle.settled.is_empty()
+            && !asks_to_write(&cycle.questions)
+        {
+            self.answer(Vec::new(), cycle.questions);
             return Ok(());
         }
         let begun = Instant::now();
@@ -92,21 +105,58 @@ impl Writer {
         for (plugin, cursor) in &cycle.cursors {
             write_cursor(&self.connection, plugin, *cursor)?;
         }
-        if let Some(progress) = &cycle.progress {
-            write_progress(&self.connection, progress)?;
+        let mut progress = self.progress.clone();
+        for (outcome, first, last) in cycle.settled.changes() {
+            let new = progress.settle(&outcome, first, last);
+            if let (Outcome::DeadLettered(reason), 1..) = (&outcome, new) {
+                dead_letter::write(&self.connection, first, last, reason)?;
+            }
+        }
+        let mut revived = Vec::new();
+        for question in &cycle.questions {
+            if let Question::Replay(first, last, _) = question {
+                revived.push(dead_letter::replay(&self.connection, &mut progress, *first, *last)?);
+            }
+        }
+        if progress != self.progress {
+            write_progress(&self.connection, &progress)?;
         }
         let states = self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.progress = progress;
         let seen =
             events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
         self.board.apply(seen, states, register, self.ledger.head);
         self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
+        self.answer(revived, cycle.questions);
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.
             let _ = answer.send(outcome);
         }
         Ok(())
+    }
+
+    /// Answers about the progress as it is committed now. `revived` has an entry for each replay, in their order.
+    fn answer(&mut self, revived: Vec<Revived>, questions: Vec<Question>) {
+        let mut revived = revived.into_iter();
+        for question in questions {
+            match question {
+                Question::Follow(answer) => {
+                    let (sender, receiver) = mpsc::unbounded_channel();
+                    self.followers.retain(|follower| !follower.is_closed());
+                    if answer.send((self.progress.clone(), receiver)).is_ok() {
+                        self.followers.push(sender);
+                    }
+                }
+                Question::Replay(_, _, answer) => {
+                    let ranges = revived.next().unwrap_or_default();
+                    let count = ranges.iter().map(|(first, last)| last - first + 1).sum();
+                    self.followers.retain(|follower| follower.send(ranges.clone()).is_ok());
+                    let _ = answer.send(Ok(count));
+                }
+            }
+        }
     }
 
     /// Tells the readers and the metrics what has been committed.
@@ -128,6 +178,10 @@ impl Writer {
         self.tail.push(events.into_iter());
         self.head.send_replace(self.ledger.head);
     }
+}
+
+fn asks_to_write(questions: &[Question]) -> bool {
+    questions.iter().any(|question| matches!(question, Question::Replay(..)))
 }
 
 /// Whether SQLite has, or may have, given up the whole transaction, not the one statement.

@@ -119,7 +119,7 @@ async fn serve(
 }
 
 /// The first whole packet: its first byte, its body, and its length.
-fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+pub(crate) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (length, width) = varint(bytes.get(1..)?)?;
     let used = 1 + width + length;
     Some((bytes[0], bytes.get(1 + width..used)?, used))
@@ -136,17 +136,17 @@ fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-fn publish(body: &[u8], connection: usize, place: usize) -> (Taken, u16) {
+/// What a PUBLISH at QoS 1 holds, in MQTT 5 or 3.1.1: topic, packet id, payload.
+pub(crate) fn topic_and_payload(body: &[u8], five: bool) -> (String, u16, &[u8]) {
     let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
     let (topic, rest) = body[2..].split_at(length);
     let id = u16::from_be_bytes([rest[0], rest[1]]);
-    let (properties, width) = varint(&rest[2..]).expect("a property length");
-    let payload = &rest[2 + width + properties..];
-    let taken = Taken {
-        connection,
-        place,
-        topic: String::from_utf8(topic.to_vec()).expect("topics are UTF-8"),
-        json: serde_json::from_slice(payload).expect("payloads are JSON"),
-    };
-    (taken, id)
+    let (properties, width) = if five { varint(&rest[2..]).expect("a property length") } else { (0, 0) };
+    (String::from_utf8(topic.to_vec()).expect("topics are UTF-8"), id, &rest[2 + width + properties..])
+}
+
+fn publish(body: &[u8], connection: usize, place: usize) -> (Taken, u16) {
+    let (topic, id, payload) = topic_and_payload(body, true);
+    let json = serde_json::from_slice(payload).expect("payloads are JSON");
+    (Taken { connection, place, topic, json }, id)
 }

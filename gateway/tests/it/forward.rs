@@ -1,119 +1,17 @@
 //! Forwarding, from the log to a subscriber.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 use vestibule::event::{Event, Kind};
-use vestibule::forward::{self, Config, Forwarder, Identity, IsThere};
-use vestibule::log::{self, Fold, Log, NewEvent, Submission};
-use vestibule::metrics::Metrics;
+use vestibule::forward::Config;
 
 use crate::fake_broker::{Answer, FakeBroker};
+use crate::forwarding::{DEADLINE, Gateway, HEALTH, eventually, sequence, to};
 use crate::mosquitto::Mosquitto;
 use crate::proxy::Proxy;
 use crate::subscriber::{Heard, Subscriber};
-
-const HEALTH: &str = "vestibule/v1/br001/gateway/gw-1/health";
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A fold that changes nothing.
-struct Plain;
-
-impl Fold for Plain {
-    fn load(&mut self, _: &str, _: &str) {}
-    fn apply(&mut self, event: Event, _: bool, out: &mut Vec<Event>) {
-        out.push(event);
-    }
-    fn changed(&mut self, _: &mut dyn FnMut(&str, String)) {}
-    fn undo(&mut self) {}
-    fn keep(&mut self) {}
-}
-
-/// A log in a folder of its own, and a forwarder that can be started over it again and again.
-struct Gateway {
-    dir: TempDir,
-    log: Log,
-    metrics: Arc<Metrics>,
-}
-
-impl Gateway {
-    fn new() -> Gateway {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (log, metrics) = open(&dir);
-        Gateway { dir, log, metrics }
-    }
-
-    /// Closes the log and opens it again, as a restart does.
-    fn restart(&mut self) {
-        self.log.close();
-        // The store is locked until the last handle is gone.
-        let (placeholder, _) = open(&tempfile::tempdir().expect("a temporary folder"));
-        self.log = placeholder;
-        (self.log, self.metrics) = open(&self.dir);
-    }
-
-    fn forward(&self, config: Config) -> Forwarder {
-        let identity = Identity { site: "br001".to_owned(), gateway: "gw-1".to_owned() };
-        forward::start(config, self.log.clone(), identity, Arc::clone(&self.metrics), IsThere::new(|_| true))
-    }
-
-    async fn append(&self, terminal: &str, count: usize) {
-        let event = || {
-            let mut event = Event::new(Kind::SupplyLow).detail("cassette 2 low");
-            event.terminal = terminal.to_owned();
-            NewEvent::from(event)
-        };
-        self.append_all((0..count).map(|_| event()).collect()).await;
-    }
-
-    async fn append_all(&self, events: Vec<NewEvent>) {
-        self.log.submit(Submission { events, ..Submission::default() }).await.expect("the log takes events");
-    }
-
-    /// Forwarded, pending, dead-lettered and discarded, from the gauges; their sum is what was appended.
-    fn counts(&self) -> [i64; 4] {
-        let metrics = &self.metrics;
-        [
-            metrics.forward_forwarded.get(),
-            metrics.forward_pending.get(),
-            metrics.forward_dead_lettered.get(),
-            metrics.forward_discarded.get(),
-        ]
-    }
-
-    async fn eventually(&self, counts: [i64; 4]) {
-        eventually(|| self.counts() == counts).await;
-        assert_eq!(u64::try_from(counts.iter().sum::<i64>()).expect("positive"), *self.log.head().borrow());
-    }
-}
-
-fn open(dir: &TempDir) -> (Log, Arc<Metrics>) {
-    let metrics = Arc::new(Metrics::new().expect("metrics register"));
-    let config = log::Config { dir: dir.path().to_owned(), ..log::Config::default() };
-    let opened = Log::open(&config, "gw-1", Box::new(Plain), Arc::clone(&metrics)).expect("the log opens");
-    (opened.log, metrics)
-}
-
-fn to(port: u16) -> Config {
-    Config { port, ..Config::default() }
-}
-
-async fn eventually(mut done: impl FnMut() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(5));
-    let wait = async {
-        while !done() {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it happens within a minute");
-}
-
-fn sequence(json: &Value) -> u64 {
-    json["sequence"].as_str().expect("a string of digits").parse().expect("a number")
-}
 
 /// Takes events until each place up to `last` was heard; answers how often each was.
 async fn hear_all(subscriber: &mut Subscriber, last: u64) -> BTreeMap<u64, usize> {

@@ -1,0 +1,183 @@
+//! TLS to the broker: settings from files, and what is wrong in words that name the file or the clock to mend.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// A clock that shows an earlier time than this was never set.
+const LONG_AGO: &str = "2025-01-01T00:00:00Z";
+
+/// Settings of TLS. The files are read again at every connection, and when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file with the certificates of the authorities that may have signed the broker's. Default: the system's.
+    pub ca: PathBuf,
+    /// PEM file with our own certificate, and those between it and its authority; needs `key`. Default: none.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key of our certificate. Default: none.
+    pub key: Option<PathBuf>,
+    /// The name that the broker's certificate must bear, where it is not the one we connect to. Default: none.
+    pub server_name: Option<String>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls { ca: "/etc/ssl/certs/ca-certificates.crt".into(), certificate: None, key: None, server_name: None }
+    }
+}
+
+impl Tls {
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.ca), self.certificate.as_ref(), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Reads the files. Blocks for the time of a small read.
+    pub(super) fn read(&self) -> Result<Arc<ClientConfig>, String> {
+        let mut roots = RootCertStore::empty();
+        let (added, _) = roots.add_parsable_certificates(certificates(&self.ca)?);
+        if added == 0 {
+            return Err(format!("no certificate in {} can be used", self.ca.display()));
+        }
+        let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        let config = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => {
+                let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+                    .map_err(|error| format!("{}: {error}", key.display()))?;
+                builder
+                    .with_client_auth_cert(certificates(certificate)?, private)
+                    .map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(format!("no certificate in {}", path.display())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// A fault of TLS in words for whoever must mend it; `None` where the error is another's.
+pub(super) fn explain(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(fault) => certificate(fault, &clock::now()),
+        rustls::Error::AlertReceived(alert) => format!("the broker refuses: {}", refused(*alert)),
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS on this port".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+fn certificate(fault: &CertificateError, clock: &(Timestamp, Option<bool>)) -> String {
+    match fault {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the broker's certificate is signed by nobody in the file of `tls.ca`".to_owned()
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the broker's certificate is not valid before {}; {}", date(*not_before), says(clock))
+        }
+        CertificateError::NotValidYet => format!("the broker's certificate is not valid yet; {}", says(clock)),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the broker's certificate expired on {}; {}", date(*not_after), says(clock))
+        }
+        CertificateError::Expired => format!("the broker's certificate has expired; {}", says(clock)),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("the broker's certificate is for {}, not for {}", presented.join(", "), expected.to_str())
+        }
+        CertificateError::NotValidForName => "the broker's certificate is for another name".to_owned(),
+        other => format!("the broker's certificate is no good: {other}"),
+    }
+}
+
+/// What this machine's clock shows, and whether it is the one to mend.
+fn says((now, synced): &(Timestamp, Option<bool>)) -> String {
+    let unset = *synced == Some(false) || LONG_AGO.parse().is_ok_and(|then: Timestamp| *now < then);
+    let end = if unset { ", and it is not set: it waits for network time" } else { "" };
+    format!("this gateway's clock says {}{end}", now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| "a date out of range".to_owned(), |time| time.to_string())
+}
+
+fn refused(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "it does not know the authority of our certificate".to_owned(),
+        AlertDescription::CertificateRequired => "it wants a certificate of ours (tls.certificate)".to_owned(),
+        AlertDescription::CertificateExpired => "our certificate has expired".to_owned(),
+        AlertDescription::CertificateRevoked => "our certificate is revoked".to_owned(),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown => "it does not accept our certificate".to_owned(),
+        AlertDescription::AccessDenied => "access denied".to_owned(),
+        AlertDescription::HandshakeFailure => "no cipher in common, or it wants a certificate of ours".to_owned(),
+        AlertDescription::ProtocolVersion => "it speaks no version of TLS that is safe".to_owned(),
+        AlertDescription::UnrecognisedName => "it does not know the name that we call it".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_clock_that_is_not_set_is_named() {
+        let fault = CertificateError::NotValidYetContext { time: at(60), not_before: at(1_764_000_000) };
+        let boot: Timestamp = "1970-01-01T00:01:00Z".parse().expect("a time");
+        let sentence = certificate(&fault, &(boot, None));
+        assert!(sentence.contains("not valid before 2025-11-24"), "{sentence}");
+        assert!(sentence.contains("clock says 1970-01-01T00:01:00Z, and it is not set"), "{sentence}");
+        let now: Timestamp = "2026-11-20T21:42:06Z".parse().expect("a time");
+        let sentence = certificate(&fault, &(now, Some(false)));
+        assert!(sentence.ends_with("it is not set: it waits for network time"), "{sentence}");
+        let expired = CertificateError::ExpiredContext { time: at(0), not_after: at(1_764_000_000) };
+        let sentence = certificate(&expired, &(now, Some(true)));
+        assert!(sentence.ends_with("expired on 2025-11-24T16:00:00Z; this gateway's clock says 2026-11-20T21:42:06Z"));
+    }
+
+    #[test]
+    fn faults_of_other_kinds_are_not_explained() {
+        assert_eq!(explain(&io::Error::from(io::ErrorKind::ConnectionReset)), None);
+        let unknown = io::Error::other(rustls::Error::AlertReceived(AlertDescription::UnknownCA));
+        let sentence = explain(&unknown).expect("a fault of TLS");
+        assert_eq!(sentence, "the broker refuses: it does not know the authority of our certificate");
+    }
+
+    #[test]
+    fn files_that_are_no_certificates_are_named() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let ca = dir.path().join("ca.pem");
+        let tls = Tls { ca: ca.clone(), ..Tls::default() };
+        assert!(tls.read().expect_err("is not there").contains("ca.pem cannot be read"));
+        std::fs::write(&ca, "nothing of the kind").expect("writes");
+        assert!(tls.read().expect_err("is empty").starts_with("no certificate in "));
+    }
+}

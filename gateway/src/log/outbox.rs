@@ -1,0 +1,84 @@
+//! The log as the forwarder sees it: what is dealt with, what was set aside, and what goes first.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::queue::Question;
+use super::{DeadLetter, Log, LogError, Progress, Revived, Settled, Stored, dead_letter, transaction};
+
+impl Log {
+    /// Where the forwarder stood when it last saved.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn progress(&self) -> Result<Progress, LogError> {
+        self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Where the forwarder stands once all that was said before is committed, and the dead letters that are replayed from
+    /// then on. Whoever follows does the sums of [`Progress`] on its own copy.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has ended.
+    pub async fn follow(&self) -> Result<(Progress, mpsc::UnboundedReceiver<Revived>), LogError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0.queue.ask(Question::Follow(answer));
+        receiver.await.map_err(|_| LogError::Stopped)
+    }
+
+    /// Saves what the forwarder has dealt with: with the next commit, or within a second.
+    pub fn settle(&self, settled: Settled) {
+        self.0.queue.settle(settled);
+    }
+
+    /// At most `limit` events that could not be forwarded, after place `after`, in order.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, LogError> {
+        self.0
+            .reader
+            .ask(|connection| dead_letter::read_after(connection, after, limit))
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// Makes the dead letters among these places pending again, and answers how many they were once that is committed.
+    /// Those whose events have been pruned stay what they are.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] where the writer has ended.
+    pub async fn replay_dead_letters(&self, places: RangeInclusive<u64>) -> Result<u64, LogError> {
+        let (answer, receiver) = oneshot::channel();
+        self.0.queue.ask(Question::Replay(*places.start(), *places.end(), answer));
+        receiver.await.unwrap_or(Err(LogError::Stopped))
+    }
+
+    /// Counts the events in the store, and those of them that `progress` says are still to be forwarded.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn count(&self, progress: &Progress) -> Result<(u64, u64), LogError> {
+        self.0
+            .reader
+            .ask(|connection| transaction::count(connection, progress))
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// These events, as far as they are still here, in order; blocks for the time of a small read.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn read_places(&self, places: &[u64]) -> Result<Vec<Arc<Stored>>, LogError> {
+        self.0.reader.read_places(places).map_err(|error| self.unreadable(&error))
+    }
+
+    /// At most `limit` critical events after place `after`, in order; blocks for the time of a small read.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn critical_after(&self, after: u64, limit: usize) -> Result<Vec<Arc<Stored>>, LogError> {
+        self.0.reader.critical_after(after, limit).map_err(|error| self.unreadable(&error))
+    }
+}

@@ -1,0 +1,203 @@
+//! The ways to a broker: versions of MQTT, TLS, files that change, several brokers.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use vestibule::forward::{Config, Tls, Version};
+
+use crate::certificates::Authority;
+use crate::forwarding::{DEADLINE, Gateway, eventually, sequence, to};
+use crate::mosquitto::{Mosquitto, free_port};
+use crate::proxy::Proxy;
+use crate::subscriber::Subscriber;
+
+const VALID: (i32, i32) = (2025, 2090);
+
+/// A mosquitto that speaks TLS alone, with a certificate for `name`, valid in these years.
+fn tls_broker(authority: &Authority, name: &str, years: (i32, i32), more: &str) -> Mosquitto {
+    let signed = authority.sign(name, years);
+    let lines = "allow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n\
+                 cafile {dir}/ca\ncertfile {dir}/cert\nkeyfile {dir}/key\n";
+    let files = [("ca", authority.pem.as_str()), ("cert", &signed.certificate), ("key", &signed.key)];
+    Mosquitto::with(&format!("{lines}{more}"), &files)
+}
+
+/// Our own files: the authority, and a certificate of ours.
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    fn new(authority: &Authority) -> Files {
+        let files = Files { dir: tempfile::tempdir().expect("temp dir") };
+        files.write("ca", &authority.pem);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).expect("writes");
+        path
+    }
+
+    fn certificate(&self, authority: &Authority) {
+        let ours = authority.sign("gw-1", VALID);
+        self.write("cert", &ours.certificate);
+        self.write("key", &ours.key);
+    }
+
+    fn tls(&self, own: bool) -> Tls {
+        let path = |name: &str| self.dir.path().join(name);
+        let own = |name: &str| own.then(|| path(name));
+        Tls { ca: path("ca"), certificate: own("cert"), key: own("key"), server_name: None }
+    }
+}
+
+/// The lines of the log while a test runs.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("not poisoned")).into_owned()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the log says from now on, on this thread.
+fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_with_tls_and_without_carry_everything() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let (plain, tls) = (Mosquitto::start(), tls_broker(&authority, "127.0.0.1", VALID, ""));
+    for version in [Version::V5, Version::V311] {
+        for (broker, by) in [(&plain, None), (&tls, Some(files.tls(false)))] {
+            let gateway = Gateway::new();
+            gateway.append("atm-1", 2000).await;
+            let forwarder = gateway.forward(Config { version, tls: by, ..to(broker.port()) });
+            gateway.append("atm-1", 100).await;
+            gateway.eventually([2100, 0, 0, 0]).await;
+            forwarder.stop(DEADLINE).await;
+        }
+        let mut subscriber = Subscriber::to(plain.port(), "vestibule/v1/+/gateway/#").await;
+        assert_eq!(subscriber.next().await.json["status"], "stopped");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_3_1_1_connection_that_breaks_loses_nothing() {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::start(broker.port()).await;
+    let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#").await;
+    let gateway = Gateway::new();
+    let forwarder = gateway.forward(Config { version: Version::V311, ..to(proxy.port()) });
+    let mut heard = std::collections::BTreeSet::new();
+    for round in 0..5 {
+        gateway.append("atm-1", 1000).await;
+        for _ in 0..(50 + 150 * round) {
+            heard.insert(sequence(&subscriber.next().await.json));
+        }
+        proxy.cut();
+    }
+    while heard.len() < 5000 {
+        heard.insert(sequence(&subscriber.next().await.json));
+    }
+    gateway.eventually([5000, 0, 0, 0]).await;
+    forwarder.stop(DEADLINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_may_ask_for_our_certificate_and_a_new_one_is_taken_up_in_order() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    files.certificate(&Authority::new());
+    let broker = tls_broker(&authority, "localhost", VALID, "require_certificate true\n");
+    let gateway = Gateway::new();
+    gateway.append("atm-1", 10).await;
+    let tls = Tls { server_name: Some("localhost".to_owned()), ..files.tls(true) };
+    let forwarder = gateway.forward(Config { tls: Some(tls), ..to(broker.port()) });
+    let tried = |outcome: &str| gateway.metrics.forward_connections.with_label_values(&[outcome]).get();
+    eventually(|| tried("tls") + tried("failed") > 0).await;
+    assert_eq!(gateway.counts(), [0, 10, 0, 0], "a certificate of another authority");
+    files.certificate(&authority);
+    gateway.eventually([10, 0, 0, 0]).await;
+    assert_eq!(tried("connected"), 1);
+
+    // A half-written change is passed over; a whole one is taken up without losing or repeating anything.
+    files.write("cert", "-----BEGIN CERTI");
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(tried("connected"), 1, "the connection stays");
+    files.certificate(&authority);
+    eventually(|| tried("connected") == 2).await;
+    gateway.append("atm-1", 10).await;
+    gateway.eventually([20, 0, 0, 0]).await;
+    assert_eq!(gateway.metrics.forward_published.get(), 20);
+    forwarder.stop(DEADLINE).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let (stranger, here) = (Authority::new(), "127.0.0.1");
+    for (broker, words) in [
+        (tls_broker(&stranger, here, VALID, ""), "signed by nobody in the file of `tls.ca`"),
+        (tls_broker(&authority, here, (2020, 2021), ""), "certificate expired on 2021-01-01T00:00:00Z"),
+        (tls_broker(&authority, here, (2080, 2090), ""), "not valid before 2080-01-01T00:00:00Z; this gateway's clock"),
+        (tls_broker(&authority, "other.example", VALID, ""), "not for 127.0.0.1"),
+        (Mosquitto::start(), "not connected to the broker"),
+    ] {
+        let (lines, _guard) = listen();
+        let gateway = Gateway::new();
+        let forwarder = gateway.forward(Config { tls: Some(files.tls(false)), ..to(broker.port()) });
+        eventually(|| lines.text().contains("not connected to the broker")).await;
+        assert!(lines.text().contains(words), "{}", lines.text());
+        assert_eq!(gateway.metrics.forward_connected.get(), 0);
+        forwarder.stop(DEADLINE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_broker_takes_over_and_the_first_is_preferred_again() {
+    let (first, second) = (Mosquitto::start(), Mosquitto::start());
+    let (to_first, to_second) = (Proxy::start(first.port()).await, Proxy::start(second.port()).await);
+    to_first.refuse(true);
+    let dead = free_port();
+    let address = |port: u16| format!("mqtt://127.0.0.1:{port}");
+    let brokers = vec![address(dead), address(to_first.port()), address(to_second.port())];
+    let gateway = Gateway::new();
+    gateway.append("atm-1", 300).await;
+    let forwarder = gateway.forward(Config { brokers: brokers.clone(), ..Config::default() });
+    let used = |at: usize| {
+        let broker = brokers.get(at).expect("one of three").as_str();
+        gateway.metrics.forward_broker.with_label_values(&[broker]).get()
+    };
+    gateway.eventually([300, 0, 0, 0]).await;
+    assert_eq!((used(0), used(1), used(2)), (0, 0, 1));
+    to_first.refuse(false);
+    to_second.refuse(true);
+    eventually(|| used(1) == 1).await;
+    gateway.append("atm-1", 300).await;
+    gateway.eventually([600, 0, 0, 0]).await;
+    assert_eq!((used(0), used(1), used(2)), (0, 1, 0));
+    forwarder.stop(DEADLINE).await;
+}
