@@ -223,13 +223,16 @@ async fn the_state_of_a_terminal_is_retained_follows_it_and_is_cleared_when_it_i
     for _ in 0..1000 {
         assert!(source.answer().await.expect("an answer")["seq"].is_u64());
     }
+    source.say(b"{\"kind\":\"supply.out\",\"device\":\"cash_handler\",\"component\":\"cassette_2\"}\n").await;
+    assert!(source.answer().await.expect("an answer")["seq"].is_u64());
     let last = *log.head().borrow();
     let mut count = 0;
-    state(&mut live, |heard| {
+    let newest = state(&mut live, |heard| {
         count += 1;
-        heard.json["sequence"].as_u64() >= Some(last)
+        heard.text.contains("cassette_2")
     })
     .await;
+    assert_eq!((newest.json["sequence"].as_u64(), &newest.json["in_service"]), (Some(last), &true.into()));
     assert!(count < 200, "{count} messages");
     drop(log);
     stop.send(()).expect("runs");
