@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::io::{Join, join};
+use tokio::net::unix::pipe;
+
+/// The near end, read and written: the runtime's pipes are the asynchronous descriptors it has for what is no socket.
+pub(super) type Near = Join<pipe::Receiver, pipe::Sender>;
 
 /// Both ends of a line.
 pub(super) struct Pty {
@@ -29,6 +34,13 @@ impl Pty {
         let path = PathBuf::from(ptsname_r(&master)?);
         let far_end = open_far_end(&path)?;
         Ok(Pty { master: OwnedFd::from(master), path, far_end })
+    }
+
+    /// The near end as a stream, the device, and the far end to be held. Must be called on a runtime.
+    pub(super) fn near(self) -> io::Result<(Near, PathBuf, File)> {
+        let back = pipe::Receiver::from_owned_fd_unchecked(self.master.try_clone()?)?;
+        let out = pipe::Sender::from_owned_fd_unchecked(self.master)?;
+        Ok((join(back, out), self.path, self.far_end))
     }
 }
 
