@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::figures::Figures;
 use super::line::Line;
-use super::pty::{Near, Pty};
+use super::pty::{self, Near, Pty};
 use super::script::{Play, Script};
-use super::talk::{Clock, Talk, Voice};
+use super::talk::{Clock, Talk, Voice, overdue};
 use super::tempo::Tempo;
 use super::{Retry, iso8583, journal, jsonl, ndc, triton, upload, xfs4iot};
 use crate::profile::Profile;
@@ -75,7 +75,7 @@ pub enum Place {
 pub struct PtyLine {
     near: Near,
     /// Held open, so that bytes wait in the line while nobody reads.
-    _far_end: File,
+    far_end: File,
 }
 
 impl Place {
@@ -85,7 +85,17 @@ impl Place {
     /// Where the system has none left.
     pub fn pty() -> io::Result<(Place, PathBuf)> {
         let (near, path, far_end) = Pty::open()?.near()?;
-        Ok((Place::Pty(PtyLine { near, _far_end: far_end }), path))
+        Ok((Place::Pty(PtyLine { near, far_end }), path))
+    }
+}
+
+impl PtyLine {
+    /// Waits until all of it has been read, if that does not take long once it is to stop.
+    async fn emptied(&self, shutdown: &CancellationToken) {
+        tokio::select! {
+            () = pty::emptied(&self.far_end) => {}
+            () = overdue(shutdown) => {}
+        }
     }
 }
 
@@ -158,7 +168,11 @@ impl Fleet {
                 talk.call(Line::new(address, Retry::default()), &self.figures, shutdown).await;
                 Ok(())
             }
-            Place::Pty(line) => talk.keep_on(line.near, &self.figures, shutdown).await,
+            Place::Pty(mut line) => {
+                talk.keep_on(&mut line.near, &self.figures, shutdown).await?;
+                line.emptied(shutdown).await;
+                Ok(())
+            }
             Place::Serial(port) => talk.keep_on(*port, &self.figures, shutdown).await,
             Place::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -172,7 +186,11 @@ impl Fleet {
                 talk.call(Line::new(address, Retry::default()), &self.figures, shutdown).await;
                 Ok(())
             }
-            Place::Pty(line) => talk.keep_on(line.near, &self.figures, shutdown).await,
+            Place::Pty(mut line) => {
+                talk.keep_on(&mut line.near, &self.figures, shutdown).await?;
+                line.emptied(shutdown).await;
+                Ok(())
+            }
             Place::Serial(port) => talk.keep_on(*port, &self.figures, shutdown).await,
             Place::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -4,12 +4,14 @@ mod voice;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -27,8 +29,10 @@ use super::tempo::Tempo;
 const PUBLISHER: &str = "/xfs4iot/v1.0";
 /// Messages of clients that are remembered.
 const ASKED: usize = 1_000;
-/// How often to look whether clients have taken what was said.
-const LAST: std::time::Duration = std::time::Duration::from_millis(1);
+/// How long to leave slow clients alone.
+const BREATH: Duration = Duration::from_millis(1);
+/// How long they may take for the last that was said.
+const LAST: Duration = Duration::from_secs(1);
 /// Messages that a slow client may be behind.
 const BEHIND: usize = 64;
 
@@ -58,6 +62,8 @@ pub struct Terminal {
     asked: Mutex<Vec<Value>>,
     /// The services that have a client which knows how they are: each client asks for that first.
     heard: watch::Sender<BTreeSet<String>>,
+    /// How many events have gone out to clients.
+    delivered: watch::Sender<u64>,
 }
 
 impl Terminal {
@@ -68,6 +74,7 @@ impl Terminal {
             acts: broadcast::Sender::new(BEHIND),
             asked: Mutex::default(),
             heard: watch::Sender::default(),
+            delivered: watch::Sender::default(),
         }
     }
 
@@ -131,7 +138,7 @@ impl Terminal {
     pub(super) async fn play(&self, play: Play, tempo: &Tempo, figures: &Figures, shutdown: &CancellationToken) {
         let mut voice = Voice::default();
         let tell = async {
-            let mut connected = None;
+            let (mut connected, mut said_all) = (None, 0);
             for step in play {
                 tempo.wait(step.after_ms).await;
                 self.heard().await;
@@ -149,17 +156,17 @@ impl Terminal {
                 for Unasked { service, name, payload } in said {
                     tempo.turn().await;
                     while self.acts.len() > BEHIND / 2 {
-                        tokio::time::sleep(LAST).await;
+                        tokio::time::sleep(BREATH).await;
                     }
                     self.heard().await;
                     self.say(service, name, payload);
                     figures.sent();
+                    said_all += 1;
                 }
             }
-            // Clients take what was said last.
-            while !self.acts.is_empty() {
-                tokio::time::sleep(LAST).await;
-            }
+            // What was said last goes out before the line is cut; where a client went away meanwhile, that is not waited for.
+            let mut delivered = self.delivered.subscribe();
+            let _ = timeout(LAST, delivered.wait_for(|delivered| *delivered >= said_all)).await;
         };
         tokio::select! {
             () = tell => {}
@@ -201,6 +208,7 @@ impl Terminal {
                         if socket.send(Frame::text(text)).await.is_err() {
                             return;
                         }
+                        self.delivered.send_modify(|count| *count += 1);
                     }
                     Act::HangUp => return,
                 },

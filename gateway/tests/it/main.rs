@@ -16,6 +16,7 @@ mod mosquitto;
 mod plugins;
 mod proxy;
 mod serial;
+mod simulate;
 mod subscriber;
 mod terminals;
 mod tls;
