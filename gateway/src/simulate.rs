@@ -287,7 +287,8 @@ mod tests {
                 heard(protocol, protocol.usual_profile(), &said(protocol, 1, DAY.opening.iter().map(|step| step.act)));
             let mut rest = events.iter();
             // What a reading clears is known only where it is known what was open.
-            let wanted = expected::day(protocol).events.iter();
+            let profile = Profile::builtin(protocol.usual_profile()).unwrap();
+            let wanted = expected::day(&profile).unwrap().events.iter();
             for wanted in
                 wanted.filter(|event| !event.starts_with("device.recovered") && !event.starts_with("supply.ok"))
             {

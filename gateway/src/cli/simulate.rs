@@ -24,6 +24,7 @@ use crate::profile::Profile;
 use crate::protocol::Protocol;
 use crate::simulate::figures::Figures;
 use crate::simulate::fleet::{Fleet, Name, Place};
+use crate::simulate::journal::Words;
 use crate::simulate::script::{BACK_OFFICE, DAY, DRIVE_UP, KIOSK, LOBBY, Script};
 use crate::simulate::{Clock, Pace, Tempo, expected};
 
@@ -71,7 +72,8 @@ pub(super) struct Simulate {
     /// Bits a second of the serial device.
     #[arg(long, value_name = "BAUD", default_value_t = 9600)]
     baud: u32,
-    /// The terminals' model: a built-in profile, or its folder. It says how messages are framed, and which ISO 8583 is spoken.
+    /// The terminals' model: a built-in profile, or its folder. It says how messages are framed, which ISO 8583
+    /// is spoken, and whose words are printed.
     #[arg(long, value_name = "NAME|DIR")]
     profile: Option<String>,
     /// What the terminals call themselves (LUNO, field 41, terminal id, name); `###` stands for the number, in so many digits.
@@ -144,7 +146,8 @@ impl Simulate {
     /// Plays until the time or the scripts are over, then says what came of it.
     pub(super) fn execute(self) -> Result<(), Exit> {
         if self.expect {
-            let expected = serde_json::to_string_pretty(&expected::day(self.protocol));
+            let expected = expected::day(&self.model()?).map_err(|error| Exit::usage(format!("--profile: {error}")))?;
+            let expected = serde_json::to_string_pretty(&expected);
             return report::line(&expected.map_err(|error| Exit::software(error.to_string()))?);
         }
         logging::start(self.json, "warn");
@@ -198,7 +201,8 @@ impl Simulate {
         }
     }
 
-    fn fleet(&self) -> Result<Fleet, Exit> {
+    /// The terminals' model.
+    fn model(&self) -> Result<Profile, Exit> {
         let named = match &self.profile {
             Some(name) if Path::new(name).is_dir() => Profile::load(Path::new(name)),
             Some(name) => Profile::builtin(name),
@@ -209,6 +213,14 @@ impl Simulate {
             let spoken = profile.protocol.name();
             return Err(Exit::usage(format!("--profile: {} speaks {spoken}", profile.name)));
         }
+        if self.protocol == Protocol::Journal {
+            Words::of(&profile).map_err(|error| Exit::usage(format!("--profile: {error}")))?;
+        }
+        Ok(profile)
+    }
+
+    fn fleet(&self) -> Result<Fleet, Exit> {
+        let profile = self.model()?;
         let mut script = self.script.script();
         if self.once {
             script.round = &[];

@@ -1,8 +1,12 @@
 //! What a gateway must make of [`DAY`](super::script::DAY), played once: a table for each protocol, because not every
 //! protocol can say everything.
 
+use std::io;
+
 use serde::Serialize;
 
+use super::journal::Words;
+use crate::profile::Profile;
 use crate::protocol::Protocol;
 
 /// What must come of a terminal's day.
@@ -15,17 +19,24 @@ pub struct Expected {
     pub conditions: &'static [&'static str],
 }
 
-/// What must come of the day of a terminal of this protocol.
-pub fn day(protocol: Protocol) -> Expected {
-    match protocol {
+/// What must come of the day of a terminal of this model.
+///
+/// # Errors
+/// Where its journal has words that nobody plays.
+pub fn day(profile: &Profile) -> io::Result<Expected> {
+    Ok(match profile.protocol {
         Protocol::Ndc => NDC,
         Protocol::Iso8583 => ISO8583,
-        Protocol::Journal => JOURNAL,
+        Protocol::Journal => match Words::of(profile)? {
+            Words::Ncr => JOURNAL,
+            Words::Wincor => WINCOR,
+            Words::Hyosung => HYOSUNG,
+        },
         Protocol::Jsonl => JSONL,
         Protocol::Triton => TRITON,
         Protocol::Xfs4iot => XFS4IOT,
         Protocol::Upload => UPLOAD,
-    }
+    })
 }
 
 /// Statuses of devices, and transactions as far as the terminal's side of them goes.
@@ -141,6 +152,61 @@ const JOURNAL: Expected = Expected {
         "supply.low:warning:paper",
     ],
     conditions: &["supply/receipt_printer/paper supply.low"],
+};
+
+/// Customers, cards and cassettes; nothing of power, supplies, jams and supervisor mode.
+const WINCOR: Expected = Expected {
+    events: &[
+        "txn.started:info",
+        "card.inserted:info",
+        "txn.pin_entered:info",
+        "txn.requested:info",
+        "cash.presented:info",
+        "cash.taken:info",
+        "card.taken:info",
+        "txn.ended:info",
+        "txn.started:info",
+        "card.inserted:info",
+        "txn.pin_entered:info",
+        "cash.inserted:info",
+        "txn.requested:info",
+        "txn.completed:info",
+        "card.taken:info",
+        "txn.ended:info",
+        // A refusal is not said in words.
+        "txn.started:info",
+        "card.inserted:info",
+        "txn.pin_entered:info",
+        "txn.requested:info",
+        "card.taken:info",
+        "txn.ended:info",
+        // The engineer takes the cassette out, and puts a full one in.
+        "cassette.missing:major:cassette_2",
+        "cassette.inserted:info:cassette_2",
+        "cash.retracted:major",
+        "card.captured:major",
+        "cash.presented:info",
+        "cash.taken:info",
+    ],
+    conditions: &[],
+};
+
+/// Records of transactions, of the operator and of the terminal. That supervisor mode is left has no record of its own.
+const HYOSUNG: Expected = Expected {
+    events: &[
+        "power.restart:warning",
+        "txn.completed:info",
+        "txn.completed:info",
+        "txn.declined:warning",
+        "mode.supervisor_entered:warning",
+        "mode.supervisor_key:info",
+        "cash.replenished:info",
+        "mode.in_service:info",
+        "device.fault:major",
+        "device.recovered:info",
+        "txn.reversal:warning",
+    ],
+    conditions: &["supervisor mode.supervisor_entered"],
 };
 
 /// Every happening by its own name.

@@ -13,6 +13,7 @@ use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
 
 use super::figures::Figures;
+use super::journal::Words;
 use super::line::Line;
 use super::pty::{self, Near, Pty};
 use super::script::{Play, Script};
@@ -125,7 +126,12 @@ impl Fleet {
             }
             // Its lines have their own ends.
             Protocol::Journal => {
-                self.talk(journal::Voice::new(seed), seed, Framing::NONE, Framing::LINE, place, shutdown).await
+                let (none, line) = (Framing::NONE, Framing::LINE);
+                match Words::of(&self.profile)? {
+                    Words::Ncr => self.talk(journal::Voice::new(seed), seed, none, line, place, shutdown).await,
+                    Words::Wincor => self.talk(journal::Wincor::new(seed), seed, none, line, place, shutdown).await,
+                    Words::Hyosung => self.talk(journal::Hyosung::new(seed), seed, none, line, place, shutdown).await,
+                }
             }
             Protocol::Upload => {
                 let voice = upload::Voice::new(name.number, name.text, seed);

@@ -32,7 +32,7 @@ const ASKED: usize = 1_000;
 /// How long to leave slow clients alone.
 const BREATH: Duration = Duration::from_millis(1);
 /// How long they may take for the last that was said.
-const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(2);
 /// Messages that a slow client may be behind.
 const BEHIND: usize = 64;
 
@@ -51,6 +51,8 @@ pub struct Service {
 #[derive(Clone, Debug)]
 enum Act {
     Say(String),
+    /// Closes in order: a client that asks something meanwhile still reads what was said before.
+    Part,
     HangUp,
 }
 
@@ -62,8 +64,6 @@ pub struct Terminal {
     asked: Mutex<Vec<Value>>,
     /// The services that have a client which knows how they are: each client asks for that first.
     heard: watch::Sender<BTreeSet<String>>,
-    /// How many events have gone out to clients.
-    delivered: watch::Sender<u64>,
 }
 
 impl Terminal {
@@ -74,7 +74,6 @@ impl Terminal {
             acts: broadcast::Sender::new(BEHIND),
             asked: Mutex::default(),
             heard: watch::Sender::default(),
-            delivered: watch::Sender::default(),
         }
     }
 
@@ -138,16 +137,13 @@ impl Terminal {
     pub(super) async fn play(&self, play: Play, tempo: &Tempo, figures: &Figures, shutdown: &CancellationToken) {
         let mut voice = Voice::default();
         let tell = async {
-            let (mut connected, mut said_all) = (None, 0);
+            let mut connected = None;
             for step in play {
                 tempo.wait(step.after_ms).await;
                 self.heard().await;
                 connected.get_or_insert_with(|| figures.connection());
                 if step.act == script::Act::Restart {
-                    for service in voice.services() {
-                        self.hang_up(service.name);
-                    }
-                    self.heard.send_replace(BTreeSet::new());
+                    self.part().await;
                     connected = None;
                     continue;
                 }
@@ -161,17 +157,25 @@ impl Terminal {
                     self.heard().await;
                     self.say(service, name, payload);
                     figures.sent();
-                    said_all += 1;
                 }
             }
-            // What was said last goes out before the line is cut; where a client went away meanwhile, that is not waited for.
-            let mut delivered = self.delivered.subscribe();
-            let _ = timeout(LAST, delivered.wait_for(|delivered| *delivered >= said_all)).await;
         };
         tokio::select! {
             () = tell => {}
             () = shutdown.cancelled() => {}
         }
+        self.part().await;
+    }
+
+    /// Has every service say goodbye to its clients, and waits until they have heard everything; not for ever.
+    async fn part(&self) {
+        let services: Vec<_> =
+            self.services.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| it.name).collect();
+        for service in services {
+            let _ = self.acts.send((service, Act::Part));
+        }
+        let mut heard = self.heard.subscribe();
+        let _ = timeout(LAST, heard.wait_for(BTreeSet::is_empty)).await;
     }
 
     /// What clients have sent, the first thousand.
@@ -208,7 +212,11 @@ impl Terminal {
                         if socket.send(Frame::text(text)).await.is_err() {
                             return;
                         }
-                        self.delivered.send_modify(|count| *count += 1);
+                    }
+                    Act::Part => {
+                        let _ = socket.close(None).await;
+                        while let Some(Ok(_)) = socket.next().await {}
+                        return;
                     }
                     Act::HangUp => return,
                 },

@@ -26,10 +26,10 @@ use crate::terminals::ask;
 /// How long a day may take.
 const DAY_IS_OVER: Duration = Duration::from_secs(10);
 
-fn fleet(protocol: Protocol) -> Fleet {
+fn fleet(profile: &Profile) -> Fleet {
     Fleet {
-        protocol,
-        profile: Profile::builtin(protocol.usual_profile()).expect("built in"),
+        protocol: profile.protocol,
+        profile: profile.clone(),
         script: Script { opening: DAY.opening, round: &[] },
         seed: 11,
         tempo: Tempo::rate(200.0).expect("a rate"),
@@ -63,12 +63,18 @@ fn said(gateway: &Running, terminal: &str) -> Vec<String> {
 
 /// Plays the day, and compares.
 async fn play(protocol: Protocol, place: Place, configuration: &str, terminal: &str) {
+    play_model(protocol.usual_profile(), place, configuration, terminal).await;
+}
+
+async fn play_model(profile: &str, place: Place, configuration: &str, terminal: &str) {
+    let profile = Profile::builtin(profile).expect("built in");
+    let protocol = profile.protocol;
     let begun = Instant::now();
     let gateway = Running::start(configuration).await;
-    let (fleet, stop) = (fleet(protocol), CancellationToken::new());
+    let (fleet, stop) = (fleet(&profile), CancellationToken::new());
     let text = if protocol == Protocol::Ndc { "001" } else { "SIM00001" };
     let mut playing = fleet.start(vec![(Name { number: 1, text: text.to_owned() }, place)], &stop);
-    let wanted = expected::day(protocol);
+    let wanted = expected::day(&profile).expect("is played");
     let (mut expected, mut heard) = (wanted.events.to_vec(), Vec::new());
     let ended = tokio::time::timeout(DAY_IS_OVER, playing.join_next()).await;
     ended.expect("the script ends").expect("one plays").expect("no panic").expect("its line holds");
@@ -146,6 +152,16 @@ async fn journal_over_tcp() {
 #[tokio::test]
 async fn journal_on_a_serial_line() {
     on_a_line(Protocol::Journal).await;
+}
+
+#[tokio::test]
+async fn journals_of_other_makers() {
+    for profile in ["wincor-procash", "hyosung-moniplus"] {
+        let (place, device) = Place::pty().expect("a pseudo-terminal");
+        let configuration =
+            terminal(Protocol::Journal, &format!("serial = {device:?}")).replace("ncr-journal", profile);
+        play_model(profile, place, &configuration, "atm").await;
+    }
 }
 
 #[tokio::test]
