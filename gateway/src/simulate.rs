@@ -250,7 +250,7 @@ mod tests {
             }),
         };
         let framing = if protocol == Protocol::Journal { Framing::NONE } else { framing };
-        let messages = acts.flat_map(|act| voice(act)).filter_map(|said| match said {
+        let messages = acts.flat_map(&mut voice).filter_map(|said| match said {
             Said::Message(message) => Some(framing.wrap(&message).unwrap()),
             _ => None,
         });
