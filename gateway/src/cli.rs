@@ -12,6 +12,7 @@ mod journal;
 mod logging;
 mod run;
 mod sample;
+mod simulate;
 mod terminals;
 mod token;
 
@@ -43,6 +44,7 @@ enum Verb {
     Terminals(terminals::Terminals),
     Journal(journal::Journal),
     Token(token::Token),
+    Simulate(simulate::Simulate),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Terminals(terminals) => terminals.execute(),
         Verb::Journal(journal) => journal.execute(),
         Verb::Token(token) => token.execute(),
+        Verb::Simulate(simulate) => simulate.execute(),
     };
     match done {
         Ok(()) => Code::Ok.into(),

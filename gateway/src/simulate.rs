@@ -4,13 +4,21 @@
 //! act into what a terminal of that kind would send, without I/O and the same for the same seed, and a terminal that
 //! sends it over a real socket or a real serial line, and comes back when the line is cut.
 
+pub mod expected;
+pub mod figures;
+pub mod fleet;
+pub mod iso8583;
 pub mod journal;
 pub mod jsonl;
+mod line;
 pub mod ndc;
 mod pty;
 mod random;
 pub mod script;
+mod talk;
+mod tempo;
 pub mod triton;
+pub mod upload;
 pub mod xfs4iot;
 
 use std::time::Duration;
@@ -18,6 +26,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use random::Random;
+pub use talk::{Clock, Heard, Said, Voice};
+pub use tempo::{Tempo, Throttle};
 
 /// What a simulated terminal has done until it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,13 +102,14 @@ async fn pause(wait: Duration, shutdown: &CancellationToken) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use jiff::tz::TimeZone;
+    use jiff::{Timestamp, Zoned};
 
-    use super::script::{Act, BACK_OFFICE, CARDS, DRIVE_UP, KIOSK, LOBBY, Level, Script};
+    use super::script::{Act, BACK_OFFICE, CARDS, DAY, DRIVE_UP, KIOSK, LOBBY, Level, Play, Script};
     use super::*;
     use crate::normalize::{Context, normalize};
     use crate::profile::Profile;
+    use crate::protocol::framing::Framing;
     use crate::protocol::{Decoder, Protocol, Stream};
 
     /// The events that these bytes become in the gateway, in short; panics where it does not understand them.
@@ -121,8 +132,8 @@ mod tests {
     }
 
     fn acts() -> impl Iterator<Item = Act> {
-        let more = [Act::Jackpot([0, 0, 9, 9]), Act::Cassette(4, Level::Out)];
-        let scripts: [Script; 4] = [LOBBY, DRIVE_UP, BACK_OFFICE, KIOSK];
+        let more = [Act::Cassette(4, Level::Out)];
+        let scripts: [Script; 5] = [LOBBY, DRIVE_UP, BACK_OFFICE, KIOSK, DAY];
         scripts
             .into_iter()
             .flat_map(|script| script.opening.iter().chain(script.round))
@@ -136,7 +147,7 @@ mod tests {
         let said: Vec<u8> = acts()
             .flat_map(|act| voice.say(act))
             .flat_map(|said| match said {
-                ndc::Said::Message(message) => ndc::frame(&message),
+                Said::Message(message) => Framing::LENGTH.wrap(&message).unwrap(),
                 _ => Vec::new(),
             })
             .collect();
@@ -192,6 +203,98 @@ mod tests {
         let said: Vec<u8> = lines.flat_map(|(_, line)| (line.json + "\n").into_bytes()).collect();
         let events = heard(Protocol::Jsonl, "json-lines", &said);
         assert!(events.iter().any(|event| event == "cash.presented:info"), "{events:?}");
+    }
+
+    /// A voice of each protocol that says everything of its own accord, with the framing of its profile.
+    fn said(protocol: Protocol, seed: u64, acts: impl Iterator<Item = Act>) -> Vec<u8> {
+        let now: Zoned = "2030-01-15T05:51:30+01:00[Europe/Berlin]".parse().unwrap();
+        let framing = Profile::builtin(protocol.usual_profile()).unwrap().framing;
+        let mut json = jsonl::Voice::new("run", seed);
+        let mut triton = triton::Voice::new("SIM00001", seed);
+        let mut services = xfs4iot::Voice::default();
+        let mut voice: Box<dyn FnMut(Act) -> Vec<Said>> = match protocol {
+            Protocol::Ndc => {
+                let mut voice = ndc::Voice::new("001", seed);
+                Box::new(move |act| voice.say(act))
+            }
+            Protocol::Iso8583 => {
+                let spec = std::sync::Arc::clone(&crate::protocol::iso8583::Spec::builtin()[0]);
+                let mut voice = iso8583::Voice::new(spec, "SIM00001", seed);
+                Box::new(move |act| voice.say(act, &now))
+            }
+            Protocol::Upload => {
+                let mut voice = upload::Voice::new(7, "atm-7", seed);
+                Box::new(move |act| vec![Said::Message(voice.say(act, &now))])
+            }
+            Protocol::Journal => {
+                let mut voice = journal::Voice::new(seed);
+                Box::new(move |act| vec![Said::Message(voice.say(act, &now).concat())])
+            }
+            Protocol::Jsonl => Box::new(move |act| {
+                let lines = json.say(act, now.timestamp()).into_iter();
+                lines.map(|(_, line)| Said::Message(line.json.into_bytes())).collect()
+            }),
+            Protocol::Triton => Box::new(move |act| {
+                let bodies = triton.say(act).into_iter();
+                // Each in an exchange of its own, or the same again would be a repetition.
+                bodies
+                    .map(|body| {
+                        [&[0x85][..], &crate::protocol::triton::frame(&body.replace('|', "\x1c")), &[0x84]].concat()
+                    })
+                    .map(Said::Message)
+                    .collect()
+            }),
+            Protocol::Xfs4iot => Box::new(move |act| {
+                let said = services.say(act).into_iter();
+                said.map(|said| Said::Message(xfs4iot::message(said.name, &said.payload).into_bytes())).collect()
+            }),
+        };
+        let framing = if protocol == Protocol::Journal { Framing::NONE } else { framing };
+        let messages = acts.flat_map(&mut voice).filter_map(|said| match said {
+            Said::Message(message) => Some(framing.wrap(&message).unwrap()),
+            _ => None,
+        });
+        messages.collect::<Vec<_>>().concat()
+    }
+
+    const PROTOCOLS: [Protocol; 7] = [
+        Protocol::Ndc,
+        Protocol::Iso8583,
+        Protocol::Journal,
+        Protocol::Jsonl,
+        Protocol::Triton,
+        Protocol::Xfs4iot,
+        Protocol::Upload,
+    ];
+
+    #[test]
+    fn the_same_seed_says_the_same_and_all_of_it_is_understood() {
+        for protocol in PROTOCOLS {
+            let day = || Play::new(DAY, 7).take(300).map(|step| step.act);
+            let bytes = said(protocol, 7, day());
+            assert_eq!(bytes, said(protocol, 7, day()), "{protocol:?}");
+            // Services that only say what happens have nothing to draw.
+            assert!(protocol == Protocol::Xfs4iot || bytes != said(protocol, 8, day()), "{protocol:?}");
+            let events = heard(protocol, protocol.usual_profile(), &bytes);
+            assert!(!events.iter().any(|event| event.starts_with("protocol.")), "{protocol:?}: {events:?}");
+        }
+    }
+
+    #[test]
+    fn every_protocol_says_at_least_what_is_expected_of_its_day() {
+        for protocol in PROTOCOLS {
+            let events =
+                heard(protocol, protocol.usual_profile(), &said(protocol, 1, DAY.opening.iter().map(|step| step.act)));
+            let mut rest = events.iter();
+            // What a reading clears is known only where it is known what was open.
+            let profile = Profile::builtin(protocol.usual_profile()).unwrap();
+            let wanted = expected::day(&profile).unwrap().events.iter();
+            for wanted in
+                wanted.filter(|event| !event.starts_with("device.recovered") && !event.starts_with("supply.ok"))
+            {
+                assert!(rest.any(|event| event == wanted), "{protocol:?}: no {wanted} in its place in {events:#?}");
+            }
+        }
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Options {
         Ok(())
     }
 
+    /// The spec that is named, once it was looked up.
+    pub fn named(&self) -> Option<&Arc<Spec>> {
+        self.named.as_ref()
+    }
+
     /// The specs that a message can be of.
     fn specs(&self) -> &[Arc<Spec>] {
         match &self.named {

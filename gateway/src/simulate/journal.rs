@@ -1,19 +1,52 @@
 //! A terminal whose journal printer hangs on a serial line: NCR journal text with CR line ends, on a pseudo-terminal.
 
+mod hyosung;
 mod printer;
 mod voice;
+mod wincor;
 
+use std::io;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use tokio_util::sync::CancellationToken;
 
+pub use hyosung::Hyosung;
 pub use printer::Printer;
 pub use voice::Voice;
+pub use wincor::Wincor;
 
 use super::script::{Play, Script};
 use super::{Pace, Tally, pause};
+use crate::profile::Profile;
+
+/// Whose words are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// [`Voice`].
+    Ncr,
+    /// [`Wincor`].
+    Wincor,
+    /// [`Hyosung`].
+    Hyosung,
+}
+
+impl Words {
+    /// Those of a model's dialect.
+    ///
+    /// # Errors
+    /// Where they are of a dialect that nobody plays.
+    pub fn of(profile: &Profile) -> io::Result<Words> {
+        let dialect = profile.dialect().map_err(io::Error::other)?;
+        match dialect.name() {
+            "ncr-journal" => Ok(Words::Ncr),
+            "wincor-procash" => Ok(Words::Wincor),
+            "hyosung-moniplus" => Ok(Words::Hyosung),
+            other => Err(io::Error::other(format!("nobody plays the words of `{other}`"))),
+        }
+    }
+}
 
 /// A simulated terminal with a journal printer.
 #[derive(Clone, Debug)]

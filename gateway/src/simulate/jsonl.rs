@@ -6,17 +6,22 @@ mod voice;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use voice::Voice;
 
+use super::figures::Figures;
+use super::line::Line as Way;
 use super::script::{Play, Script};
-use super::{Pace, Retry, Tally, pause};
+use super::talk::{Clock, overdue};
+use super::{Retry, Tally, Tempo};
 
 /// A line of JSON with the id that stands in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Client {
     pub window: usize,
     /// How to come back.
     pub retry: Retry,
+    /// What it counts; clients that share it count together.
+    pub figures: Arc<Figures>,
 }
 
 /// How a connection ended.
@@ -65,7 +72,7 @@ enum End {
 impl Client {
     /// A client with the defaults of a small source: 16 lines under way.
     pub fn new(address: SocketAddr) -> Client {
-        Client { address, hello: None, window: 16, retry: Retry::default() }
+        Client { address, hello: None, window: 16, retry: Retry::default(), figures: Arc::default() }
     }
 
     /// Delivers lines until the sender is dropped and every line is answered, or until `shutdown`.
@@ -75,34 +82,25 @@ impl Client {
         mut answered: impl FnMut(Line, Answer),
         shutdown: CancellationToken,
     ) -> Tally {
-        let mut tally = Tally::default();
         let mut waiting = VecDeque::new();
-        let mut failures = 0;
-        loop {
-            let connected = tokio::select! {
-                () = shutdown.cancelled() => return tally,
-                connected = TcpStream::connect(self.address) => connected,
+        let mut way = Way::new(self.address, self.retry);
+        while let Some(stream) = way.connect(&shutdown).await {
+            let _connected = self.figures.connection();
+            let mut worked = false;
+            let mut answered = |line: Line, answer: Answer| {
+                worked = true;
+                answered(line, answer);
             };
-            if let Ok(stream) = connected {
-                tally.connections += 1;
-                let before = tally.accepted + tally.refused;
-                let session = self.session(stream, &mut lines, &mut waiting, &mut answered, &mut tally);
-                let ended = tokio::select! {
-                    () = shutdown.cancelled() => return tally,
-                    ended = session => ended,
-                };
-                if let Ok(End::Done) = ended {
-                    return tally;
-                }
-                if tally.accepted + tally.refused > before {
-                    failures = 0;
-                }
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => break,
+                ended = self.session(stream, &mut lines, &mut waiting, &mut answered) => ended,
+            };
+            if let Ok(End::Done) = ended {
+                break;
             }
-            if !self.retry.wait(failures, &shutdown).await {
-                return tally;
-            }
-            failures += 1;
+            way.lost(worked);
         }
+        self.figures.tally()
     }
 
     async fn session(
@@ -111,24 +109,23 @@ impl Client {
         lines: &mut mpsc::Receiver<Line>,
         waiting: &mut VecDeque<Line>,
         answered: &mut impl FnMut(Line, Answer),
-        tally: &mut Tally,
     ) -> io::Result<End> {
-        stream.set_nodelay(true)?;
         let mut out = Vec::new();
         if let Some(name) = &self.hello {
             out.extend_from_slice(serde_json::json!({ "hello": name }).to_string().as_bytes());
             out.push(b'\n');
         }
-        let mut sent = 0;
+        // When each of the lines that wait was sent on this connection.
+        let mut sent = VecDeque::new();
         let mut open = true;
         let mut read = Vec::new();
         loop {
-            for line in waiting.iter().skip(sent) {
+            for line in waiting.iter().skip(sent.len()) {
                 out.extend_from_slice(line.json.as_bytes());
                 out.push(b'\n');
-                tally.sent += 1;
+                self.figures.sent();
             }
-            sent = waiting.len();
+            sent.resize(waiting.len(), Instant::now());
             if !out.is_empty() {
                 stream.write_all(&out).await?;
                 out.clear();
@@ -153,10 +150,10 @@ impl Client {
                 let line: Vec<u8> = read.drain(..=end).collect();
                 let Some(answer) = answer(&line) else { continue };
                 let Some(line) = waiting.pop_front() else { continue };
-                sent -= 1;
+                let took = sent.pop_front().map_or_else(Default::default, |sent: Instant| sent.elapsed());
                 match answer {
-                    Answer::Seq(_) => tally.accepted += 1,
-                    Answer::Refused(_) => tally.refused += 1,
+                    Answer::Seq(_) => self.figures.accepted(took),
+                    Answer::Refused(_) => self.figures.refused(),
                 }
                 answered(line, answer);
             }
@@ -184,30 +181,48 @@ pub struct Terminal {
     /// Begins every source id; must be another one at each run, or the gateway takes the lines for known ones.
     pub source: String,
     /// How fast.
-    pub pace: Pace,
+    pub tempo: Tempo,
+    /// Tells the time of what happens.
+    pub clock: Clock,
 }
 
 impl Terminal {
     /// Plays the script until it ends and all is answered, or until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> Tally {
-        let (sender, lines) = mpsc::channel(64);
-        let mut voice = Voice::new(self.source, self.seed);
-        let speak = async {
+        // No line waits here that could not be sent: what the gateway takes is what is said.
+        let (sender, lines) = mpsc::channel(1);
+        let (mut voice, mut clock) = (Voice::new(self.source, self.seed), self.clock);
+        let play = async {
             // Dropped with this block: the client then delivers what is left, and ends.
             let sender = sender;
             for step in Play::new(self.script, self.seed) {
-                if !pause(self.pace.wait(step.after_ms), &shutdown).await {
-                    return;
-                }
-                for (after_ms, line) in voice.say(step.act, jiff::Timestamp::now()) {
-                    if !pause(self.pace.wait(after_ms), &shutdown).await || sender.send(line).await.is_err() {
+                clock.pass(step.after_ms);
+                self.tempo.wait(step.after_ms).await;
+                for (after_ms, line) in voice.say(step.act, clock.now().timestamp()) {
+                    clock.pass(after_ms);
+                    self.tempo.wait(after_ms).await;
+                    self.tempo.turn().await;
+                    if sender.send(line).await.is_err() {
                         return;
                     }
                 }
             }
         };
-        let ((), tally) = tokio::join!(speak, self.client.deliver(lines, |_, _| {}, shutdown.clone()));
-        tally
+        let speak = async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = play => {}
+            }
+        };
+        // What was said is still delivered, if that does not take long.
+        let deliver = async {
+            tokio::select! {
+                _ = self.client.deliver(lines, |_, _| {}, CancellationToken::new()) => {}
+                () = overdue(&shutdown) => {}
+            }
+        };
+        tokio::join!(speak, deliver);
+        self.client.figures.tally()
     }
 }
 

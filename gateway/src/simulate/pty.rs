@@ -2,13 +2,23 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::io::{Join, join};
+use tokio::net::unix::pipe;
+
+/// How often to look whether a line is empty.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The near end, read and written: the runtime's pipes are the asynchronous descriptors it has for what is no socket.
+pub(super) type Near = Join<pipe::Receiver, pipe::Sender>;
 
 /// Both ends of a line.
 pub(super) struct Pty {
@@ -29,6 +39,24 @@ impl Pty {
         let path = PathBuf::from(ptsname_r(&master)?);
         let far_end = open_far_end(&path)?;
         Ok(Pty { master: OwnedFd::from(master), path, far_end })
+    }
+
+    /// The near end as a stream, the device, and the far end to be held. Must be called on a runtime.
+    pub(super) fn near(self) -> io::Result<(Near, PathBuf, File)> {
+        let back = pipe::Receiver::from_owned_fd_unchecked(self.master.try_clone()?)?;
+        let out = pipe::Sender::from_owned_fd_unchecked(self.master)?;
+        Ok((join(back, out), self.path, self.far_end))
+    }
+}
+
+/// Waits until the other side has taken everything: with the near end goes what is still in the line.
+pub(super) async fn emptied(far_end: &File) {
+    let waits = || {
+        let mut line = [PollFd::new(far_end.as_fd(), PollFlags::POLLIN)];
+        poll(&mut line, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    };
+    while waits() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) fn note_counts(notes: Notes) -> String {
 pub enum Act {
     /// A customer withdraws cash.
     Withdraw(Notes),
+    /// A customer pays cash in.
+    Deposit(Notes),
     /// A customer is refused.
     Decline,
     /// A cassette (1 to 4) reaches a level.
@@ -51,6 +53,10 @@ pub enum Act {
     Paper(Level),
     /// A card is kept.
     CardCaptured,
+    /// Notes jam in the dispenser: nothing comes out.
+    Jam,
+    /// Whatever jammed works again.
+    Repair,
     /// Notes were not taken and were pulled back.
     Retract,
     /// Somebody enters supervisor mode.
@@ -174,6 +180,28 @@ pub const KIOSK: Script = Script {
         step(8000, Act::Jackpot([0, 0, 0, 40])),
     ],
 };
+
+/// Everything that can happen at a terminal, once each; what must come of it stands in [`expected`](super::expected).
+const EVERYTHING: &[Step] = &[
+    step(200, Act::Restart),
+    step(300, Act::Withdraw([0, 2, 1, 0])),
+    step(300, Act::Deposit([0, 0, 2, 0])),
+    step(300, Act::Decline),
+    step(200, Act::Cassette(2, Level::Low)),
+    step(200, Act::SupervisorIn),
+    step(200, Act::SupervisorKey(9)),
+    step(200, Act::Cassette(2, Level::Good)),
+    step(200, Act::SupervisorOut),
+    step(200, Act::Jam),
+    step(200, Act::Repair),
+    step(200, Act::Retract),
+    step(200, Act::CardCaptured),
+    step(200, Act::Jackpot([0, 0, 20, 20])),
+    step(200, Act::Paper(Level::Low)),
+];
+
+/// Everything that can happen at a terminal, again and again.
+pub const DAY: Script = Script { opening: EVERYTHING, round: EVERYTHING };
 
 /// A script being played.
 #[derive(Clone, Debug)]

@@ -21,6 +21,7 @@ mod outbox;
 mod plugins;
 mod proxy;
 mod serial;
+mod simulate;
 mod subscriber;
 mod terminals;
 mod tls;

@@ -12,7 +12,7 @@ use crate::mosquitto::Mosquitto;
 use crate::subscriber::{Heard, Subscriber};
 use crate::upload::{capture, listener, send};
 
-async fn ask(http: SocketAddr, path: &str) -> (u16, Value) {
+pub(crate) async fn ask(http: SocketAddr, path: &str) -> (u16, Value) {
     let answer = get(http, path).await;
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let body = answer.split_once("\r\n\r\n").expect("a body").1;

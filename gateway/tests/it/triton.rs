@@ -67,7 +67,7 @@ async fn noise_damage_and_lost_acknowledgements_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn a_tap_says_nothing() {
-    let terminal = Terminal::open().expect("a line");
+    let mut terminal = Terminal::open().expect("a line");
     let gateway = Running::start(&link(&terminal, ", listen_only = true")).await;
     let sample = include_bytes!("../../../devices/triton/captures/triton_002.json");
     let sample: serde_json::Value = serde_json::from_slice(sample).expect("JSON");

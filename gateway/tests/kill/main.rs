@@ -77,7 +77,7 @@ async fn what_was_answered_arrives_once() {
             luno: "001000001".into(),
             script: script::LOBBY,
             seed: figures.seed,
-            pace: Pace::percent(400),
+            tempo: Pace::percent(400).into(),
             retry: Retry { first: Duration::from_millis(20), most: Duration::from_millis(200) },
         }
         .run(shutdown.clone()),

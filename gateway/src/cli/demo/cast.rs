@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::simulate::journal::{self, Printer};
 use crate::simulate::jsonl::{self, Client};
 use crate::simulate::script::{BACK_OFFICE, DRIVE_UP, KIOSK, LOBBY};
-use crate::simulate::{Pace, Retry, ndc};
+use crate::simulate::{Clock, Pace, Retry, ndc};
 
 /// The terminals' addresses.
 pub(super) struct Cast {
@@ -85,15 +85,28 @@ impl Cast {
     pub(super) fn perform(self, stop: &CancellationToken) -> TaskTracker {
         let (actors, pace) = (TaskTracker::new(), Pace::default());
         for (address, luno, script, seed) in [(self.lobby, "001", LOBBY, 1), (self.drive_up, "002", DRIVE_UP, 2)] {
-            let terminal =
-                ndc::Terminal { address, luno: luno.to_owned(), script, seed, pace, retry: Retry::default() };
+            let terminal = ndc::Terminal {
+                address,
+                luno: luno.to_owned(),
+                script,
+                seed,
+                tempo: pace.into(),
+                retry: Retry::default(),
+            };
             actors.spawn(terminal.run(stop.clone()));
         }
         let printing = journal::Terminal { script: BACK_OFFICE, seed: 3, time_zone: TimeZone::UTC, baud: 9600, pace };
         actors.spawn(printing.run(self.back_office, stop.clone()));
         // Source ids must be new at each run, or a kept store takes the lines for re-sent ones.
         let source = format!("kiosk-{}", jiff::Timestamp::now().as_millisecond());
-        let kiosk = jsonl::Terminal { client: Client::new(self.kiosk), script: KIOSK, seed: 4, source, pace };
+        let kiosk = jsonl::Terminal {
+            client: Client::new(self.kiosk),
+            script: KIOSK,
+            seed: 4,
+            source,
+            tempo: pace.into(),
+            clock: Clock::Real(TimeZone::UTC),
+        };
         actors.spawn(kiosk.run(stop.clone()));
         actors.close();
         actors

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Zoned};
 use crate::mask;
 use crate::simulate::random::Random;
 use crate::simulate::script::{Act, CARDS, DENOMINATIONS, Level, Notes, note_counts, supply_digit, value};
+use crate::simulate::talk::{self, Said};
 
 /// Notes of each cassette after a filling.
 const FULL: u32 = 2_000;
@@ -55,6 +56,7 @@ impl Voice {
         let mut page = Page { begun: now, after_ms: 0, lines: Vec::new() };
         match act {
             Act::Withdraw(notes) => self.withdrawal(&mut page, notes),
+            Act::Deposit(notes) => self.deposit(&mut page, notes),
             Act::Decline => self.refusal(&mut page),
             Act::Cassette(number, level) => {
                 if let Some(at) = usize::from(number).checked_sub(1).filter(|at| *at < self.levels.len()) {
@@ -63,11 +65,13 @@ impl Voice {
                         self.dispensed[at] = 0;
                     }
                 }
-                let supplies: String = self.levels.into_iter().map(supply_digit).collect();
-                self.status(&mut page, &format!("E*0{},M-00,R-1{supplies}", note_counts([0; 4])));
+                self.status(&mut page, &format!("E*0{},M-00,R-1{}", note_counts([0; 4]), self.supplies()));
             }
             Act::Paper(level) => self.status(&mut page, &format!("G*0,M-00,R-{}111", supply_digit(level))),
             Act::CardCaptured => self.status(&mut page, "D*1,M-00,R-1"),
+            Act::Jam => self.status(&mut page, &format!("E*2{},M-04,R-1{}", note_counts([0; 4]), self.supplies())),
+            // The printed status has no error severity: what the test says is that the supplies are as they were.
+            Act::Repair => self.status(&mut page, &format!("E*0{},M-00,R-1{}", note_counts([0; 4]), self.supplies())),
             Act::Retract => {
                 for (after_ms, text) in [
                     (0, "INIT BNA STARTED - RETRACT BIN "),
@@ -100,6 +104,11 @@ impl Voice {
             }
         }
         page.lines.into_iter().map(|line| (line + "\r").into_bytes()).collect()
+    }
+
+    /// How full the cassettes are, a digit each.
+    fn supplies(&self) -> String {
+        self.levels.into_iter().map(supply_digit).collect()
     }
 
     fn header(&mut self, page: &mut Page<'_>, control: &str) {
@@ -159,6 +168,18 @@ impl Voice {
         page.timed(5_000, "TRANSACTION END");
     }
 
+    fn deposit(&mut self, page: &mut Page<'_>, notes: Notes) {
+        self.beginning(page);
+        page.timed(3_000, "CIM-DEPOSIT ACTIVATED");
+        page.timed(5_000, "CIM-ITEMS INSERTED");
+        page.timed(4_000, "OPCODE = BBD     ");
+        page.timed(3_000, "CIM-DEPOSIT COMPLETED");
+        self.receipt(page);
+        page.plain(format!("   DEPOSIT        {:>7}.00", value(notes)));
+        page.timed(3_000, "CARD TAKEN");
+        page.timed(1_000, "TRANSACTION END");
+    }
+
     fn refusal(&mut self, page: &mut Page<'_>) {
         self.beginning(page);
         page.timed(3_000, "OPCODE = BBC     ");
@@ -178,6 +199,12 @@ impl Voice {
         page.plain(format!("   {}", page.now().strftime("%Y/%m/%d   %H:%M:%S")));
         page.plain("   MACHINE       0175");
         page.plain(format!("   TRAN NO       {:06}", self.serial));
+    }
+}
+
+impl talk::Voice for Voice {
+    fn act(&mut self, act: Act, now: &Zoned) -> Vec<Said> {
+        self.say(act, now).into_iter().map(Said::Message).collect()
     }
 }
 

@@ -79,6 +79,17 @@ impl Voice {
                     said(60, "txn.ended", none()),
                 ]
             }
+            Act::Deposit(notes) => vec![
+                said(0, "txn.started", none()),
+                said(80, "card.inserted", json!({ "device": "card_reader", "attributes": { "card": self.card() } })),
+                said(120, "txn.pin_entered", none()),
+                said(150, "cash.inserted", deposited(notes)),
+                said(100, "txn.requested", json!({ "amount": amount(notes) })),
+                said(150, "txn.approved", none()),
+                said(60, "cash.stacked", deposited(notes)),
+                said(90, "card.taken", json!({ "device": "card_reader" })),
+                said(60, "txn.ended", none()),
+            ],
             Act::Decline => vec![
                 said(0, "txn.started", none()),
                 said(80, "card.inserted", json!({ "device": "card_reader", "attributes": { "card": self.card() } })),
@@ -94,6 +105,11 @@ impl Voice {
             Act::CardCaptured => {
                 vec![said(0, "card.captured", json!({ "device": "card_reader", "detail": "card not taken, kept" }))]
             }
+            Act::Jam => vec![
+                said(0, "dispense.failed", json!({ "device": "cash_handler" })),
+                said(0, "device.fault", json!({ "device": "cash_handler", "detail": "notes jammed" })),
+            ],
+            Act::Repair => vec![said(0, "device.recovered", json!({ "device": "cash_handler" }))],
             Act::Retract => {
                 vec![said(0, "cash.retracted", json!({ "device": "cash_handler", "component": "retract_bin" }))]
             }
@@ -119,6 +135,10 @@ fn amount(notes: Notes) -> Value {
 
 fn cash(notes: Notes) -> Value {
     json!({ "device": "cash_handler", "amount": amount(notes), "attributes": { "notes": notes } })
+}
+
+fn deposited(notes: Notes) -> Value {
+    json!({ "device": "note_acceptor", "amount": amount(notes), "attributes": { "notes": notes } })
 }
 
 fn supply(level: Level, device: &str, component: &str) -> Said {
@@ -150,7 +170,10 @@ mod tests {
     fn every_kind_is_in_the_table_and_a_jackpot_has_no_request() {
         let acts = [
             Act::Withdraw([1, 0, 0, 0]),
+            Act::Deposit([1, 0, 0, 0]),
             Act::Decline,
+            Act::Jam,
+            Act::Repair,
             Act::Cassette(1, Level::Good),
             Act::Cassette(1, Level::Out),
             Act::Paper(Level::Low),

@@ -1,18 +1,10 @@
 //! Acts as NDC messages: 11 transaction requests, 12 unsolicited and 22 solicited statuses.
 
+use jiff::Zoned;
+
 use crate::simulate::random::Random;
 use crate::simulate::script::{Act, CARDS, Level, Notes, note_counts, supply_digit, value};
-
-/// A part of what a terminal says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// Nothing, for so many milliseconds of the script.
-    Wait(u32),
-    /// A message, without its frame.
-    Message(Vec<u8>),
-    /// The terminal is down, for so many milliseconds of the script.
-    Down(u32),
-}
+use crate::simulate::talk::{self, Heard, Said};
 
 /// The configuration id that a simulated terminal reports at power-up.
 const CONFIG_ID: &str = "0022";
@@ -46,9 +38,10 @@ impl Voice {
     /// What the terminal says at this act. Out of service, it serves nobody.
     pub fn say(&mut self, act: Act) -> Vec<Said> {
         match act {
-            Act::Withdraw(_) | Act::Decline if !self.in_service => Vec::new(),
-            Act::Withdraw(notes) => self.transaction(value(notes)),
-            Act::Decline => self.transaction(2_000),
+            Act::Withdraw(_) | Act::Deposit(_) | Act::Decline if !self.in_service => Vec::new(),
+            Act::Withdraw(notes) => self.transaction("AB   A  ", value(notes)),
+            Act::Deposit(notes) => self.transaction("DB   A  ", value(notes)),
+            Act::Decline => self.transaction("AB   A  ", 2_000),
             Act::Cassette(number, level) => {
                 if let Some(cassette) = usize::from(number).checked_sub(1).and_then(|at| self.levels.get_mut(at)) {
                     *cassette = level;
@@ -60,6 +53,9 @@ impl Voice {
                 vec![self.unsolicited(&format!("G0|{severity}|00|{}{PRINTER_REST}", supply_digit(level)))]
             }
             Act::CardCaptured => vec![self.unsolicited("D1|0|0006000000|1")],
+            // Nothing came out, and the dispenser says that it cannot go on; an engineer's test says that it can again.
+            Act::Jam => vec![self.cash_handler('2', [0; 4], "40000", "04")],
+            Act::Repair => vec![self.cash_handler('0', [0; 4], "00000", "00")],
             Act::Retract => vec![self.cash_handler('5', [0, 1, 0, 0], "00000", "00")],
             Act::SupervisorIn => vec![self.unsolicited("P21")],
             Act::SupervisorKey(key) => vec![self.unsolicited(&format!("R{:02}", key % 100))],
@@ -87,13 +83,13 @@ impl Voice {
         Some(self.message("22", "|9"))
     }
 
-    fn transaction(&mut self, euro: u32) -> Vec<Said> {
+    fn transaction(&mut self, opcode: &str, euro: u32) -> Vec<Said> {
         let pan = self.random.pick(&CARDS).pan;
         let time_variant = self.random.bits() >> 32;
         self.coordination = if self.coordination >= b'?' { b'1' } else { self.coordination + 1 };
         // Everything below that a gateway must never keep is here: track, PIN block, EMV card tags.
         let request = format!(
-            "{time_variant:08X}|1{coordination}|;{pan}=29122010000012345678?||AB   A  |{cents:08}|{pin}||||2{serial:04}1{zeros}|5CAM0000{emv}",
+            "{time_variant:08X}|1{coordination}|;{pan}=29122010000012345678?||{opcode}|{cents:08}|{pin}||||2{serial:04}1{zeros}|5CAM0000{emv}",
             coordination = char::from(self.coordination),
             cents = euro * 100,
             pin = self.pin_block(),
@@ -124,6 +120,16 @@ impl Voice {
     fn pin_block(&mut self) -> String {
         let bits = self.random.bits();
         (0..16_u32).map(|digit| char::from(b'0' + u8::try_from((bits >> (4 * digit)) & 0xf).unwrap_or(0))).collect()
+    }
+}
+
+impl talk::Voice for Voice {
+    fn act(&mut self, act: Act, _now: &Zoned) -> Vec<Said> {
+        self.say(act)
+    }
+
+    fn hear(&mut self, frame: &[u8]) -> Heard {
+        self.answer(frame).map_or(Heard::Nothing, Heard::Command)
     }
 }
 
