@@ -19,7 +19,7 @@ pub use faults::{Fault, Faults};
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
-use crate::{api, auth, forward, link, log, rules, terminals};
+use crate::{api, auth, commands, forward, link, log, rules, terminals};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -43,6 +43,9 @@ pub struct Config {
     /// The rule plugins.
     #[serde(default)]
     pub rules: rules::Config,
+    /// Commands to terminals.
+    #[serde(default)]
+    pub commands: commands::Config,
     /// The terminals.
     #[serde(default)]
     pub terminal: Vec<terminals::Config>,
@@ -126,6 +129,12 @@ impl Config {
         for (key, reason) in self.rules.faults() {
             add(format!("rules.{key}"), reason);
         }
+        for (key, reason) in self.commands.faults() {
+            add(format!("commands.{key}"), reason);
+        }
+        if self.commands.mqtt && self.forward.is_none() {
+            add("commands.mqtt".to_owned(), "needs the broker of a [forward] table".to_owned());
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports: HashSet<SocketAddr> = HashSet::new();
@@ -142,6 +151,14 @@ impl Config {
             }
             if TimeZone::get(&terminal.time_zone).is_err() {
                 add(path("time_zone"), format!("`{}` is no IANA time zone", terminal.time_zone));
+            }
+            if let Some(restart) = &terminal.restart {
+                for (key, reason) in restart.faults() {
+                    add(path(&format!("restart.{key}")), reason);
+                }
+                if restart.mqtt_topic.is_some() && self.forward.is_none() {
+                    add(path("restart.mqtt_topic"), "needs the broker of a [forward] table".to_owned());
+                }
             }
             let profile = self.profile(&terminal.profile).map(Arc::new);
             if let Err(error) = &profile {

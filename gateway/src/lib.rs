@@ -16,6 +16,8 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod command;
+pub mod commands;
 pub mod config;
 pub mod event;
 pub mod forward;

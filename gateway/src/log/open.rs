@@ -12,8 +12,13 @@ use super::epoch::Epoch;
 /// The store's file in the data folder.
 pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 5] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+];
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
@@ -267,6 +272,6 @@ mod tests {
         let store = open(dir.path()).expect("opens");
         store.connection.pragma_update(None, "user_version", 99).expect("sets");
         drop(store);
-        assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, known: 3 })));
+        assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, known: 5 })));
     }
 }

@@ -1,0 +1,1 @@
+-- Kept for the forwarder's dead letters.
