@@ -30,8 +30,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use accept::Counter;
-pub use gpio::open_line;
 pub use config::{Config, Trust};
+pub use gpio::open_line;
 pub use mqtt::Broker;
 pub use switch::{Line, OpenLine};
 

@@ -31,9 +31,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 pub use states::IsThere;
-pub use topic::front;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+pub use topic::front;
 
 use crate::log::Log;
 use crate::metrics::Metrics;

@@ -197,7 +197,8 @@ impl Gateway {
 
 /// What switches the terminals' power.
 fn switches(config: &Config) -> BTreeMap<String, Restart> {
-    let switched = config.terminal.iter().filter_map(|terminal| Some((terminal.name.clone(), terminal.restart.clone()?)));
+    let switched =
+        config.terminal.iter().filter_map(|terminal| Some((terminal.name.clone(), terminal.restart.clone()?)));
     switched.collect()
 }
 

@@ -187,9 +187,11 @@ impl Ask {
             }),
             Verb::Configuration => Ask::Configuration(match value {
                 None => Part::All,
-                Some(text) => Part::NAMES.iter().find(|(name, _)| *name == text).map(|row| row.1).ok_or_else(|| {
-                    format!("`part` must be one of {}", Part::NAMES.map(|(name, _)| name).join(", "))
-                })?,
+                Some(text) => {
+                    Part::NAMES.iter().find(|(name, _)| *name == text).map(|row| row.1).ok_or_else(|| {
+                        format!("`part` must be one of {}", Part::NAMES.map(|(name, _)| name).join(", "))
+                    })?
+                }
             }),
             Verb::SetTime => Ask::SetTime,
             Verb::Restart => Ask::Restart,

@@ -80,8 +80,7 @@ mod tests {
     #[test]
     fn the_defaults_have_no_faults_and_all_faults_are_named_at_once() {
         assert_eq!(Config::default().faults(), []);
-        let config =
-            Config { ttl_s: 0, max_ttl_s: 0, answer_timeout_s: 0, max_waiting: 0, ..Config::default() };
+        let config = Config { ttl_s: 0, max_ttl_s: 0, answer_timeout_s: 0, max_waiting: 0, ..Config::default() };
         let keys: Vec<_> = config.faults().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["max_ttl_s", "ttl_s", "answer_timeout_s", "max_waiting"]);
     }

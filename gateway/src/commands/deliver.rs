@@ -231,9 +231,7 @@ impl Delivery {
     async fn end(&self, command: Command, told: Result<Told, Lost>) -> Result<(), LogError> {
         let now = clock::now().0;
         let end = match told {
-            Ok(Told::Done(result)) => {
-                command.after(Happening::Obeyed, now).map(|done| Command { result, ..done })
-            }
+            Ok(Told::Done(result)) => command.after(Happening::Obeyed, now).map(|done| Command { result, ..done }),
             Ok(Told::Refused(refusal)) => command
                 .after(Happening::Refused, now)
                 .map(|refused| refused.because(refusal.code.name(), refusal.detail)),

@@ -74,7 +74,8 @@ impl Lines {
         shared: &[(ListenerConfig, Arc<Profile>)],
     ) -> Lines {
         let own = own.iter().map(|(terminal, links)| {
-            let links = links.iter().map(|(link, profile)| Declared::new(link.protocol, link.takes_commands(), profile));
+            let links =
+                links.iter().map(|(link, profile)| Declared::new(link.protocol, link.takes_commands(), profile));
             (terminal.clone(), links.collect())
         });
         let shared = shared.iter().map(|(link, profile)| Declared::new(link.protocol, link.commands, profile));
@@ -148,8 +149,9 @@ impl Ways for Lines {
         };
         let open = self.lock();
         let free = open.get(&terminal.name).into_iter().flatten().filter(|line| line.protocol.can(ask));
-        let place =
-            free.filter(|line| !line.busy.load(Ordering::Acquire)).find_map(|line| line.place.clone().try_reserve_owned().ok());
+        let place = free
+            .filter(|line| !line.busy.load(Ordering::Acquire))
+            .find_map(|line| line.place.clone().try_reserve_owned().ok());
         match place {
             Some(place) => Way::Now(Hand { place, ask, message }),
             None => Way::Later,

@@ -212,10 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.line.is_none() || (self.intake.expected().is_none() && message.speaker().is_some_and(other)) {
             return;
         }
-        let told = self
-            .out
-            .as_ref()
-            .and_then(|(order, _)| protocol::command::told(message, order.ask, self.in_transaction));
+        let told =
+            self.out.as_ref().and_then(|(order, _)| protocol::command::told(message, order.ask, self.in_transaction));
         if told.is_some() {
             self.settle(told);
         }

@@ -126,9 +126,8 @@ pub(super) fn one(connection: &Connection, source: Source, id: &str) -> rusqlite
 
 /// All that have not ended, in their order.
 pub(super) fn open(connection: &Connection) -> rusqlite::Result<Vec<KeptCommand>> {
-    let mut select = connection.prepare_cached(
-        "SELECT number, body FROM command WHERE state IN ('requested', 'sent') ORDER BY number",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT number, body FROM command WHERE state IN ('requested', 'sent') ORDER BY number")?;
     select.query_map([], kept)?.collect()
 }
 
@@ -140,7 +139,11 @@ pub(super) fn untold_first(connection: &Connection, limit: usize) -> rusqlite::R
 }
 
 /// The newest of those that are asked for, newest first.
-pub(super) fn list(connection: &Connection, filter: &CommandFilter, limit: usize) -> rusqlite::Result<Vec<KeptCommand>> {
+pub(super) fn list(
+    connection: &Connection,
+    filter: &CommandFilter,
+    limit: usize,
+) -> rusqlite::Result<Vec<KeptCommand>> {
     let mut select = connection.prepare_cached(
         "SELECT number, body FROM command
          WHERE number < ?1 AND (?2 IS NULL OR terminal = ?2) AND (?3 IS NULL OR state = ?3)
@@ -153,8 +156,7 @@ pub(super) fn list(connection: &Connection, filter: &CommandFilter, limit: usize
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<KeptCommand> {
     let body: String = row.get(1)?;
-    let command = serde_json::from_str(&body).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    let command = serde_json::from_str(&body)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error)))?;
     Ok(KeptCommand { number: place(row.get(0)?), command })
 }

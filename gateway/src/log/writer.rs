@@ -78,7 +78,14 @@ impl Writer {
         let mut commands = false;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates, register: rows, journal_lines: lines, commands: changed }) => {
+                Ok(Written {
+                    receipt,
+                    events: written,
+                    duplicates,
+                    register: rows,
+                    journal_lines: lines,
+                    commands: changed,
+                }) => {
                     commands |= changed;
                     journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);

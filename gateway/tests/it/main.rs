@@ -3,6 +3,7 @@
 mod auth;
 mod authority;
 mod bad_input;
+mod commands;
 mod dashboards;
 mod demo;
 mod fake_broker;

@@ -20,8 +20,8 @@ use super::{Parts, Wanted};
 use crate::auth::Credentials;
 use crate::clock;
 use crate::command::{Asker, Code, Command, Desk, Refusal, Request, Source};
-use crate::commands::{Trust, payload};
 use crate::commands::payload::Payload;
+use crate::commands::{Trust, payload};
 use crate::log::{CommandChange, Log, LogError, Submission};
 
 /// Words of the broker that wait for us: more than it may send before we answer.

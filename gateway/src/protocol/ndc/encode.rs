@@ -76,8 +76,7 @@ impl Command {
 }
 
 fn are_fields(luno: &str, sequence: &str) -> bool {
-    let fits =
-        |field: &str, most: usize| field.len() <= most && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let fits = |field: &str, most: usize| field.len() <= most && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
     fits(luno, LUNO_MAX) && fits(sequence, SEQUENCE_MAX)
 }
 
