@@ -7,6 +7,7 @@
 //!                                                    ├─ cursor → rules   → effects, one transaction
 //!                                                    ├─ ranges → forward → MQTT QoS 1
 //!                                                    └─ tail   → whoever watches
+//! commands: HTTP, MQTT or a rule → log → commands → link
 //! ```
 //!
 //! [`event`] is the vocabulary, [`mask`] keeps card data out, [`profile`] says what a model calls its parts, [`gateway`]
