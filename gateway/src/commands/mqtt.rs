@@ -135,7 +135,7 @@ impl Session {
             let (client, eventloop) = AsyncClient::new(options, CALLS);
             let connection = Connection::new(&self.parts, client, eventloop);
             let (was_up, end) = connection.run(&mut self.wanted, &self.connected).await;
-            self.connected.send_if_modified(|connected| std::mem::take(connected));
+            self.connected.send_if_modified(std::mem::take);
             self.parts.metrics.commands_connected.set(0);
             if was_up {
                 (pause, said) = (PAUSES.0, false);

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Parts, Wanted};
 use crate::auth::Credentials;
 use crate::clock;
-use crate::command::{Asker, Code, Command, Desk, Refusal, Request, Source};
+use crate::command::{Asker, Code, Desk, Refusal, Request, Source};
 use crate::commands::payload::Payload;
 use crate::commands::{Trust, payload};
 use crate::log::{CommandChange, Log, LogError, Submission};
@@ -41,7 +41,7 @@ struct Dealt {
 /// What is under way to the broker.
 enum Flight {
     /// How a command ended.
-    Result(Command),
+    Result(Source, String),
     /// Why something became none.
     Refusal,
     /// Somebody's message.
@@ -197,7 +197,7 @@ impl<'a> Connection<'a> {
         let untold = self.parts.log.untold_commands(1).map_err(|error| error.to_string())?;
         let Some(kept) = untold.into_iter().next() else { return Ok(()) };
         let topic = payload::result_topic(&self.parts.broker.front, &kept.command.terminal, &kept.command.id);
-        self.publish(topic, payload::result(&kept.command), Flight::Result(kept.command))
+        self.publish(topic, payload::result(&kept.command), Flight::Result(kept.command.source, kept.command.id))
     }
 
     fn publish(&mut self, topic: String, payload: String, flight: Flight) -> Result<(), String> {
@@ -215,7 +215,7 @@ impl<'a> Connection<'a> {
         }
         match flight {
             // What the broker will not have would be told for ever: its event is in the log all the same.
-            Flight::Result(command) => told(&self.parts.log, command).await,
+            Flight::Result(source, id) => told(&self.parts.log, source, id).await,
             Flight::Wanted(has) if taken => {
                 // Whoever wanted it may have gone.
                 let _ = has.send(());
@@ -226,8 +226,8 @@ impl<'a> Connection<'a> {
     }
 }
 
-async fn told(log: &Log, command: Command) -> Result<(), String> {
-    let commands = vec![CommandChange::Told(command.source, command.id)];
+async fn told(log: &Log, source: Source, id: String) -> Result<(), String> {
+    let commands = vec![CommandChange::Told(source, id)];
     log.submit(Submission { commands, ..Submission::default() }).await.map(drop).map_err(|error| error.to_string())
 }
 
