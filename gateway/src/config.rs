@@ -135,6 +135,9 @@ impl Config {
         if self.commands.mqtt && self.forward.is_none() {
             add("commands.mqtt".to_owned(), "needs the broker of a [forward] table".to_owned());
         }
+        if self.commands.mqtt && self.commands.mqtt_trust == commands::Trust::Token && self.auth.tokens.is_none() {
+            add("commands.mqtt_trust".to_owned(), "`token` needs `auth.tokens`".to_owned());
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports: HashSet<SocketAddr> = HashSet::new();
@@ -327,6 +330,31 @@ mod tests {
                 "terminal[0].profile",
                 "terminal[0].link[0].listen",
                 "terminal[1].name"
+            ]
+        );
+    }
+
+    #[test]
+    fn commands_need_a_broker_tokens_and_a_link_that_can() {
+        let text = r#"
+            commands.mqtt = true
+            [[terminal]]
+            name = "atm-01"
+            profile = "json-lines"
+            restart = { mqtt_topic = "relay/1" }
+            link = [
+                { name = "a", protocol = "jsonl", listen = "127.0.0.1:1", commands = true },
+                { name = "b", protocol = "ndc", listen = "127.0.0.1:2", commands = true, listen_only = true },
+            ]
+        "#;
+        assert_eq!(
+            paths(text),
+            [
+                "commands.mqtt",
+                "commands.mqtt_trust",
+                "terminal[0].restart.mqtt_topic",
+                "terminal[0].link[0].commands",
+                "terminal[0].link[1].commands"
             ]
         );
     }

@@ -175,8 +175,16 @@ impl Delivery {
             if taken.contains(&command.terminal) {
                 continue;
             }
-            if self.send(number, command.clone()).await? {
-                taken.insert(command.terminal);
+            match self.send(number, command.clone()).await {
+                Ok(false) => {}
+                Ok(true) => drop(taken.insert(command.terminal)),
+                // The others' commands go on; this one is looked at again.
+                Err(LogError::Refused(why)) => {
+                    tracing::error!(id = command.id, why, "A command cannot go on; trying again in a second.");
+                    taken.insert(command.terminal);
+                    wait = wait.min(RETRY);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(wait)

@@ -441,3 +441,27 @@ async fn killed_at_any_moment_nothing_is_sent_twice() {
     assert!(heard <= ids.len(), "{heard} of {} were heard", ids.len());
     assert!(unknown > 0, "no kill came behind a command");
 }
+
+#[tokio::test]
+async fn by_the_command_line() {
+    let address = free_port();
+    let gateway = Running::start(&terminal(address, "")).await;
+    let mut atm = Atm::connect(address).await;
+    let http = gateway.http.to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+        command.arg("command").args(arguments).args(["--http", &http]).stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output().expect("runs"))
+    };
+    let waiting = run(&["atm-01", "out_of_service", "--reason", "cash count", "--wait"]);
+    assert_eq!(atm.asked().await, "2");
+    atm.say("22|001000001|||9").await;
+    let done = waiting.await.expect("no panic");
+    let told: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((done.status.code(), &told["state"]), (Some(0), &json!("done")), "{done:?}");
+    assert_eq!(told["arguments"]["reason"], "cash count");
+    let refused = run(&["nobody", "counters"]).await.expect("no panic");
+    assert_eq!(refused.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not configured"), "{refused:?}");
+    gateway.stop().await;
+}
