@@ -7,6 +7,7 @@
 
 mod audit;
 mod auth;
+mod commands;
 mod config;
 mod health;
 mod identity;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ use self::audit::Audit;
 use self::auth::{Access, Gate};
 use self::server::Server;
 use crate::auth::{Auth, Permission};
+use crate::command::Desk;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::terminals::Directory;
@@ -57,6 +59,8 @@ pub struct View {
     pub directory: Directory,
     /// Who may do what.
     pub auth: Auth,
+    /// Where commands are asked for.
+    pub desk: Arc<dyn Desk>,
     /// Set while the gateway drains.
     pub stop: CancellationToken,
 }
@@ -98,6 +102,9 @@ fn router(gate: Arc<Gate>, config: Arc<Config>, view: View) -> Router {
         .add("/api/v1/regions", state, get(places::regions))
         .add("/api/v1/devices", state, get(places::devices))
         .add("/api/v1/journal", state, get(journal::search))
+        // Who may ask what of which terminal is decided where commands are taken, as for every other way they come by.
+        .add("/api/v1/commands", Access::Known, post(commands::ask).get(commands::list))
+        .add("/api/v1/commands/{id}", state, get(commands::show))
         .add("/api/v1/tokens", Access::Permitted(Permission::Administer), get(identity::tokens))
         .router
         .fallback(problem::not_found)

@@ -3,6 +3,7 @@
 mod ask;
 mod capture;
 mod check;
+mod command;
 mod decode;
 mod demo;
 mod exit;
@@ -36,6 +37,7 @@ enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
     Check(check::Check),
+    Command(command::Command),
     /// Decode recorded bytes: one event JSON a line.
     Decode(decode::Args),
     Health(health::Health),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run.execute(),
         Verb::Demo(demo) => demo.execute(),
         Verb::Check(check) => check.execute(),
+        Verb::Command(command) => command.execute(),
         Verb::Decode(decode) => return decode::run(&decode).into(),
         Verb::Health(health) => health.execute(),
         Verb::Import(import) => import.execute(),

@@ -19,7 +19,7 @@ pub use faults::{Fault, Faults};
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
-use crate::{api, auth, forward, link, log, rules, terminals};
+use crate::{api, auth, commands, forward, link, log, rules, terminals};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -43,6 +43,9 @@ pub struct Config {
     /// The rule plugins.
     #[serde(default)]
     pub rules: rules::Config,
+    /// Commands to terminals.
+    #[serde(default)]
+    pub commands: commands::Config,
     /// The terminals.
     #[serde(default)]
     pub terminal: Vec<terminals::Config>,
@@ -126,6 +129,15 @@ impl Config {
         for (key, reason) in self.rules.faults() {
             add(format!("rules.{key}"), reason);
         }
+        for (key, reason) in self.commands.faults() {
+            add(format!("commands.{key}"), reason);
+        }
+        if self.commands.mqtt && self.forward.is_none() {
+            add("commands.mqtt".to_owned(), "needs the broker of a [forward] table".to_owned());
+        }
+        if self.commands.mqtt && self.commands.mqtt_trust == commands::Trust::Token && self.auth.tokens.is_none() {
+            add("commands.mqtt_trust".to_owned(), "`token` needs `auth.tokens`".to_owned());
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports: HashSet<SocketAddr> = HashSet::new();
@@ -142,6 +154,14 @@ impl Config {
             }
             if TimeZone::get(&terminal.time_zone).is_err() {
                 add(path("time_zone"), format!("`{}` is no IANA time zone", terminal.time_zone));
+            }
+            if let Some(restart) = &terminal.restart {
+                for (key, reason) in restart.faults() {
+                    add(path(&format!("restart.{key}")), reason);
+                }
+                if restart.mqtt_topic.is_some() && self.forward.is_none() {
+                    add(path("restart.mqtt_topic"), "needs the broker of a [forward] table".to_owned());
+                }
             }
             let profile = self.profile(&terminal.profile).map(Arc::new);
             if let Err(error) = &profile {
@@ -310,6 +330,31 @@ mod tests {
                 "terminal[0].profile",
                 "terminal[0].link[0].listen",
                 "terminal[1].name"
+            ]
+        );
+    }
+
+    #[test]
+    fn commands_need_a_broker_tokens_and_a_link_that_can() {
+        let text = r#"
+            commands.mqtt = true
+            [[terminal]]
+            name = "atm-01"
+            profile = "json-lines"
+            restart = { mqtt_topic = "relay/1" }
+            link = [
+                { name = "a", protocol = "jsonl", listen = "127.0.0.1:1", commands = true },
+                { name = "b", protocol = "ndc", listen = "127.0.0.1:2", commands = true, listen_only = true },
+            ]
+        "#;
+        assert_eq!(
+            paths(text),
+            [
+                "commands.mqtt",
+                "commands.mqtt_trust",
+                "terminal[0].restart.mqtt_topic",
+                "terminal[0].link[0].commands",
+                "terminal[0].link[1].commands"
             ]
         );
     }

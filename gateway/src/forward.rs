@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 pub use states::IsThere;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+pub use topic::front;
 
 pub use self::address::Address;
 pub use self::batch::Batching;

@@ -1,5 +1,6 @@
 //! The composition root: builds every stage, runs them, drains them. It alone knows them all.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
+use crate::command::Restart;
+use crate::commands::{self, Commands};
 use crate::config::Config;
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
-use crate::link::{self, Links};
+use crate::link::{self, Lines, Links};
 use crate::log::{Log, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
@@ -73,6 +76,7 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     links: Links,
     rules: Rules,
+    commands: Commands,
     forwarder: Option<Forwarder>,
     api: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
@@ -105,16 +109,28 @@ impl Gateway {
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
         let directory = Directory::new(&config.terminal);
+        announce(&log, set_aside).await;
+
+        let lines = Arc::new(Lines::new(Arc::clone(&inventory), &links, &listeners));
+        let commands = Commands::start(commands::Parts {
+            config: config.commands.clone(),
+            log: log.clone(),
+            ways: Arc::clone(&lines) as _,
+            auth: auth.clone(),
+            metrics: Arc::clone(&metrics),
+            switches: switches(&config),
+            open_line: Arc::new(commands::open_line),
+            broker: broker(&config),
+        });
         let view = api::View {
             log: log.clone(),
             metrics: Arc::clone(&metrics),
             directory: directory.clone(),
             auth,
+            desk: Arc::new(commands.counter()),
             stop: stop.clone(),
         };
         let api = tokio::spawn(api::serve(listener, config.http.clone(), tls, view));
-
-        announce(&log, set_aside).await;
 
         let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
 
@@ -131,13 +147,14 @@ impl Gateway {
             log: log.clone(),
             metrics: Arc::clone(&metrics),
             inventory: Arc::clone(&inventory),
+            lines,
             stop: stop.clone(),
         };
         let with_links =
             links.into_iter().filter_map(|(name, links)| Some((Arc::clone(inventory.named(&name)?), links)));
         let links = Links::start(&shared, with_links, listeners);
 
-        Ok(Gateway { http, log, metrics, links, rules, forwarder, api, stop })
+        Ok(Gateway { http, log, metrics, links, rules, commands, forwarder, api, stop })
     }
 
     /// Runs until `shutdown` or until the log fails, then drains the stages in the order of an event's path.
@@ -154,6 +171,9 @@ impl Gateway {
 
     async fn drain(self, end: End) {
         self.stop.cancel();
+        if tokio::time::timeout(DRAIN, self.commands.stop()).await.is_err() {
+            tracing::warn!("The commands did not end in time.");
+        }
         if tokio::time::timeout(DRAIN, self.links.stop()).await.is_err() {
             tracing::warn!("A link did not end in time.");
         }
@@ -173,6 +193,29 @@ impl Gateway {
             tracing::error!("The log could not be closed.");
         }
     }
+}
+
+/// What switches the terminals' power.
+fn switches(config: &Config) -> BTreeMap<String, Restart> {
+    let switched =
+        config.terminal.iter().filter_map(|terminal| Some((terminal.name.clone(), terminal.restart.clone()?)));
+    switched.collect()
+}
+
+/// The broker as the commands' own connection needs it: where the forwarder's is.
+fn broker(config: &Config) -> Option<commands::Broker> {
+    let forward = config.forward.as_ref()?;
+    Some(commands::Broker {
+        host: forward.host.clone(),
+        port: forward.port,
+        username: forward.username.clone(),
+        password_file: forward.password_file.clone(),
+        keep_alive_s: forward.keep_alive_s,
+        connect_timeout_s: forward.connect_timeout_s,
+        ack_timeout_s: forward.ack_timeout_s,
+        client_id: format!("vestibule-{}-commands", config.gateway.id),
+        front: forward::front(&forward.root, &config.gateway.site),
+    })
 }
 
 /// What rules may ask of a terminal's profile.

@@ -7,6 +7,7 @@
 //!                                                    ├─ cursor → rules   → effects, one transaction
 //!                                                    ├─ ranges → forward → MQTT QoS 1
 //!                                                    └─ tail   → whoever watches
+//! commands: HTTP, MQTT or a rule → log → commands → link
 //! ```
 //!
 //! [`event`] is the vocabulary, [`mask`] keeps card data out, [`profile`] says what a model calls its parts, [`gateway`]
@@ -16,6 +17,8 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod command;
+pub mod commands;
 pub mod config;
 pub mod event;
 pub mod forward;

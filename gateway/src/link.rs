@@ -1,4 +1,4 @@
-//! The ways that terminals are heard: TCP from either side, with or without TLS, serial ports, and WebSocket services.
+//! The ways that terminals are heard, and on which some may be told something: TCP from either side, with or without TLS, serial ports, and WebSocket services.
 //!
 //! A link that goes away is weather: a gauge, an event, and a new try after a growing pause. A link reads a little, has
 //! it decoded, hands it to the log and waits for the commit before it reads on, so that a slow log slows the terminals
@@ -10,6 +10,7 @@ mod config;
 mod dial;
 mod flood;
 mod intake;
+mod lines;
 mod serial;
 mod session;
 mod tcp;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use config::{Config, ListenerConfig, Parity, Unknown};
 use intake::Intake;
+pub use lines::Lines;
 pub use tls::{ClientCertificate, Config as TlsConfig, Pin, Side};
 
 use crate::log::Log;
@@ -44,6 +46,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Who may speak.
     pub inventory: Arc<Inventory>,
+    /// Where commands come from.
+    pub lines: Arc<Lines>,
     /// Ends every link.
     pub stop: CancellationToken,
 }

@@ -9,6 +9,7 @@
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
 mod board;
+mod commands;
 mod dead_letter;
 mod epoch;
 mod journal;
@@ -34,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::board::Board;
 pub use self::board::Standing;
+pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
@@ -46,6 +48,7 @@ pub use self::register::{Register, RegisterKind, RegisterRow};
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
 use self::writer::Writer;
+use crate::command::{Command, Source};
 use crate::event::Event;
 use crate::metrics::Metrics;
 
@@ -98,6 +101,8 @@ pub struct Submission {
     pub plugin: Option<PluginCommit>,
     /// Rows of the register that are upserted with the events, or without any.
     pub register: Vec<RegisterRow>,
+    /// Commands that are new, or have come further, as the events tell.
+    pub commands: Vec<CommandChange>,
 }
 
 /// An event to append.
@@ -175,6 +180,7 @@ struct Inner {
     board: Arc<Board>,
     reader: Reader,
     head: watch::Receiver<u64>,
+    commands: watch::Receiver<u64>,
     id_prefix: String,
     epoch: Epoch,
     path: PathBuf,
@@ -220,6 +226,7 @@ impl Log {
         let progress = transaction::read_progress(&store.connection)?;
         let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
+        let (commands_sender, commands) = watch::channel(0);
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
         metrics.log_appended.set(transaction::number(last));
@@ -239,6 +246,7 @@ impl Log {
             board: Arc::clone(&board),
             pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
+            commands: commands_sender,
             metrics,
             progress,
             followers: Vec::new(),
@@ -256,6 +264,7 @@ impl Log {
             board,
             reader,
             head,
+            commands,
             id_prefix,
             epoch: store.epoch,
             path: store.path,
@@ -303,6 +312,49 @@ impl Log {
     /// The last committed place; changes at each commit that appended something. Closed once the writer has ended.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.0.head.clone()
+    }
+
+    /// Changes at each commit that changed a command.
+    pub fn command_changes(&self) -> watch::Receiver<u64> {
+        self.0.commands.clone()
+    }
+
+    /// The command that this source has given this id.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn command(&self, source: Source, id: &str) -> Result<Option<Command>, LogError> {
+        self.0.reader.ask(|connection| commands::one(connection, source, id)).map_err(|error| self.unreadable(&error))
+    }
+
+    /// All commands that have not ended, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn open_commands(&self) -> Result<Vec<KeptCommand>, LogError> {
+        self.0.reader.ask(commands::open).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The first commands that have ended without their asker being told.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn untold_commands(&self, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
+        self.0
+            .reader
+            .ask(|connection| commands::untold_first(connection, limit))
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// The newest commands of these, newest first.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn commands(&self, filter: &CommandFilter, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
+        self.0
+            .reader
+            .ask(|connection| commands::list(connection, filter, limit))
+            .map_err(|error| self.unreadable(&error))
     }
 
     /// `{gateway}-{epoch}`: the front of every event id; `-{seq}` follows.

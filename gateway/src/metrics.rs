@@ -101,6 +101,9 @@ metrics! {
     http_certificate_expiry: IntGauge = "vestibule_http_certificate_expiry_timestamp_seconds", "Unix time at which the certificate of HTTP ends; 0 without TLS.";
     auth_refused: IntCounterVec = "vestibule_auth_refused_total", "HTTP requests refused, by reason: missing, invalid, expired, unmapped, forbidden, pausing, rate.", ["reason"];
     auth_tokens_fault: IntGauge = "vestibule_auth_tokens_fault", "1 while the tokens' file cannot be used and older tokens are in force.";
+    commands: IntCounterVec = "vestibule_commands_total", "Steps of commands by source and by what became of them: requested, sent, done, refused, expired, unknown; and forbidden or unauthorised, which become none.", ["source", "outcome"];
+    commands_open: IntGauge = "vestibule_commands_open", "Commands that wait for their terminal or its answer.";
+    commands_connected: IntGauge = "vestibule_commands_connected", "1 while the broker has accepted the connection for commands.";
     build_info: IntGaugeVec = "vestibule_build_info", "Always 1; the version stands in the label.", ["version"];
 }
 

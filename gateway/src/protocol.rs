@@ -5,6 +5,7 @@
 //! which becomes an event; it is never an error that stops a link.
 
 mod answer;
+pub mod command;
 mod decoder;
 pub mod framing;
 pub mod iso8583;

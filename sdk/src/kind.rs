@@ -112,6 +112,7 @@ kinds! {
     COMMAND_REFUSED = 0x0b03 "command.refused" Warning "A command was refused."
     COMMAND_EXPIRED = 0x0b04 "command.expired" Warning "A command ran out of time before it was delivered."
     COMMAND_UNKNOWN = 0x0b05 "command.unknown" Warning "It is not known whether a command was carried out."
+    COMMAND_SENT = 0x0b06 "command.sent" Info "A command is on its way to its terminal."
 
     GATEWAY_STARTED = 0x0c01 "gateway.started" Info "The gateway started."
     GATEWAY_STOPPED = 0x0c02 "gateway.stopped" Info "The gateway was stopped in order."

@@ -13,26 +13,63 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an answer.
 const MOST: u64 = 64 * 1024 * 1024;
 
+/// A question.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// The method.
+    pub(super) method: &'a str,
+    /// Path, and query.
+    pub(super) path: &'a str,
+    /// Whoever asks shows this.
+    pub(super) token: Option<&'a str>,
+    /// What is sent.
+    pub(super) body: Option<&'a Value>,
+}
+
 /// The JSON at this path (and query).
 ///
 /// # Errors
 /// Where no gateway answers, or with the problem that it answers.
 pub(super) fn get(http: SocketAddr, path: &str) -> Result<Value, Exit> {
+    send(http, &Asked { method: "GET", path, token: None, body: None })
+}
+
+/// The JSON that answers this body at this path.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn post(http: SocketAddr, path: &str, token: Option<&str>, body: &Value) -> Result<Value, Exit> {
+    send(http, &Asked { method: "POST", path, token, body: Some(body) })
+}
+
+/// Asks, and gives the JSON of the answer.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn send(http: SocketAddr, asked: &Asked<'_>) -> Result<Value, Exit> {
     let answer =
-        fetch(http, path).map_err(|error| Exit::unavailable(format!("no gateway answers at {http}: {error}")))?;
+        fetch(http, asked).map_err(|error| Exit::unavailable(format!("no gateway answers at {http}: {error}")))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
     let body: Value = serde_json::from_str(body)
         .map_err(|_| Exit::unavailable(format!("{http} is no gateway: {}", head.lines().next().unwrap_or_default())))?;
-    if head.starts_with("HTTP/1.1 200 ") {
+    if head.starts_with("HTTP/1.1 2") {
         return Ok(body);
     }
     Err(Exit::unavailable(body["detail"].as_str().unwrap_or("the gateway refused").to_owned()))
 }
 
-fn fetch(http: SocketAddr, path: &str) -> std::io::Result<String> {
+fn fetch(http: SocketAddr, asked: &Asked<'_>) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&http, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+    let mut request = format!("{} {} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n", asked.method, asked.path);
+    if let Some(token) = asked.token {
+        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    let body = asked.body.map(Value::to_string).unwrap_or_default();
+    if asked.body.is_some() {
+        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+    }
+    write!(stream, "{request}\r\n{body}")?;
     let mut answer = String::new();
     stream.take(MOST).read_to_string(&mut answer)?;
     Ok(answer)

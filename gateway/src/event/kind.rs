@@ -201,6 +201,7 @@ kinds! {
     CommandRefused = 0x0b03 "command.refused" Warning "A command was refused."
     CommandExpired = 0x0b04 "command.expired" Warning "A command ran out of time before it was delivered."
     CommandUnknown = 0x0b05 "command.unknown" Warning "It is not known whether a command was carried out."
+    CommandSent = 0x0b06 "command.sent" Info "A command is on its way to its terminal."
 
     GatewayStarted = 0x0c01 "gateway.started" Info "The gateway started."
     GatewayStopped = 0x0c02 "gateway.stopped" Info "The gateway was stopped in order."

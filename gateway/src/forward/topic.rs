@@ -62,6 +62,14 @@ impl Topics {
     }
 }
 
+/// The front of the topics of a site: `{root}/{site}/`.
+pub fn front(root: &str, site: &str) -> String {
+    let mut front = format!("{root}/");
+    push_level(&mut front, site);
+    front.push('/');
+    front
+}
+
 /// Whether this can stand in front of every topic.
 pub(super) fn is_root(root: &str) -> bool {
     let level = |level: &str| !level.is_empty() && !level.chars().any(|c| matches!(c, '+' | '#') || is_forbidden(c));

@@ -55,6 +55,9 @@ pub struct Config {
     /// Whether the gateway never says a byte on it: a tap on a line between others.
     #[serde(default)]
     pub listen_only: bool,
+    /// Whether commands may be sent to the terminal on it.
+    #[serde(default)]
+    pub commands: bool,
 }
 
 /// A TCP port that several terminals share; each says who it is.
@@ -87,6 +90,9 @@ pub struct ListenerConfig {
     /// Longest frame or line, in bytes.
     #[serde(default = "max_frame_bytes")]
     pub max_frame_bytes: usize,
+    /// Whether commands may be sent to the terminals on it.
+    #[serde(default)]
+    pub commands: bool,
 }
 
 /// Parity of a serial line.
@@ -127,9 +133,18 @@ impl Config {
         Line { baud: self.baud, parity: self.parity, data_bits: self.data_bits, stop_bits: self.stop_bits }
     }
 
+    /// Whether commands may go out on it.
+    pub(super) fn takes_commands(&self) -> bool {
+        self.commands && !self.listen_only
+    }
+
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
+        faults.extend(self.commands.then(|| commands_fault(self.protocol)).flatten());
+        if self.commands && self.listen_only {
+            faults.push(("commands", "a link that is `listen_only` takes none".to_owned()));
+        }
         match (&self.listen, &self.serial, &self.dial) {
             (Some(_), None, None) if self.protocol == Protocol::Xfs4iot => {
                 faults.push(("listen", "XFS4IoT services are dialled: give `dial`".to_owned()));
@@ -210,6 +225,7 @@ impl ListenerConfig {
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults: Vec<_> = frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect();
+        faults.extend(self.commands.then(|| commands_fault(self.protocol)).flatten());
         if self.max_connections == 0 {
             faults.push(("max_connections", "must not be 0".to_owned()));
         }
@@ -233,6 +249,12 @@ const MAX_UPLOAD: usize = 4 * 1024 * 1024;
 fn frame_fault(protocol: Protocol, bytes: usize) -> Option<(&'static str, String)> {
     let most = if protocol == Protocol::Upload { MAX_UPLOAD } else { MAX_FRAME };
     (!(64..=most).contains(&bytes)).then(|| ("max_frame_bytes", format!("{bytes} is not between 64 and {most}")))
+}
+
+/// Protocols that have no words for a terminal, and those of which we only read what they say.
+fn commands_fault(protocol: Protocol) -> Option<(&'static str, String)> {
+    (protocol != Protocol::Ndc)
+        .then(|| ("commands", format!("terminals of protocol {} are only listened to", protocol.name())))
 }
 
 fn baud() -> u32 {

@@ -50,6 +50,8 @@ pub(super) struct Intake {
     pub(super) idle: Option<Duration>,
     /// Never a byte is said: the link is a tap.
     pub(super) listen_only: bool,
+    /// Whether commands may go out on it.
+    pub(super) commands: bool,
     pub(super) max_frame_bytes: usize,
     /// Of a TCP link, where it is not in the clear.
     pub(super) tls: Option<Arc<Tls>>,
@@ -96,6 +98,7 @@ impl Intake {
             // A journal printer may well be silent for a weekend; an unplugged port shows by itself.
             idle: idle(config.idle_timeout_s).filter(|_| config.serial.is_none()),
             listen_only: config.listen_only,
+            commands: config.takes_commands(),
             max_frame_bytes: config.frame_limit(),
             tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, config.side()))),
             profile_name: config.profile.clone().unwrap_or_default(),
@@ -116,6 +119,7 @@ impl Intake {
             protocol: config.protocol,
             idle: idle(config.idle_timeout_s),
             listen_only: false,
+            commands: config.commands,
             max_frame_bytes: config.max_frame_bytes,
             tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, Side::Server))),
             profile_name: config.profile.clone().unwrap_or_else(|| config.protocol.usual_profile().to_owned()),

@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroize;
 
 use super::intake::{Answer, Intake};
+use super::lines::Line;
 use super::tls::Pin;
+use crate::command::Order;
 use crate::log::LogError;
-use crate::protocol::{Fault, Message, Outcome, Stream};
+use crate::protocol::{self, Fault, Message, Outcome, Stream};
 use crate::terminals::Terminal;
 
 /// Bytes read at once.
@@ -24,6 +26,10 @@ const READ_BYTES: usize = 4096;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a session waits for a commit before it gives up; a healthy log takes milliseconds.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the answer to a command is waited for although nobody wants it any more: until then it would be taken for that
+/// to the next.
+const LATE: Duration = Duration::from_secs(120);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,20 @@ struct Session<S> {
     /// The certificate that the other side has shown.
     peer: Option<Pin>,
     decoded: Vec<Result<Message, Fault>>,
+    /// Where commands come from, once it is known who speaks.
+    line: Option<Line>,
+    /// The command that is out, and when it is forgotten.
+    out: Option<(Order, Instant)>,
+    /// Whether a customer's transaction is open at the terminal.
+    in_transaction: bool,
+}
+
+/// What happened first.
+enum Next {
+    Bytes,
+    Quiet,
+    Order(Order),
+    Late,
 }
 
 /// Serves one stream until it ends.
@@ -78,7 +98,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(terminal) = &terminal {
         intake.count(terminal, true, opened);
     }
-    let mut session = Session { stream, intake, decoder, terminal, peer, decoded: Vec::new() };
+    let mut session = Session {
+        stream,
+        intake,
+        decoder,
+        terminal,
+        peer,
+        decoded: Vec::new(),
+        line: None,
+        out: None,
+        in_transaction: false,
+    };
+    session.connect();
     let end = session.run().await.err().unwrap_or(End::HungUp);
     if let Some(terminal) = &session.terminal {
         session.intake.count(terminal, false, &end.to_string());
@@ -97,8 +128,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let read = self.read(heard).await;
             let mut then = Vec::new();
             match read {
-                Ok(Some(())) => heard = Instant::now(),
-                Ok(None) => then = self.decoder.quiet(&mut |message| self.decoded.push(message)),
+                Ok(Next::Bytes) => heard = Instant::now(),
+                Ok(Next::Order(order)) => {
+                    self.send(order).await?;
+                    continue;
+                }
+                Ok(Next::Late) => {
+                    self.settle(None);
+                    continue;
+                }
+                Ok(Next::Quiet) => then = self.decoder.quiet(&mut |message| self.decoded.push(message)),
                 // Half a frame at the end is an event too.
                 Err(_) => self.decoder.finish(&mut |message| self.decoded.push(message)),
             }
@@ -111,15 +150,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Reads at least one byte, and decodes it; `None` where the line was quiet for longer than the protocol likes. Nothing read at all
-    /// is the end: for a serial port, an unplugged one.
-    async fn read(&mut self, heard: Instant) -> Result<Option<()>, End> {
+    /// Reads at least one byte and decodes it, unless the line is quiet for longer than the protocol likes, or a command is
+    /// to be sent. Nothing read at all is the end: for a serial port, an unplugged one.
+    async fn read(&mut self, heard: Instant) -> Result<Next, End> {
         let stop = self.intake.stop().clone();
         let quiet = self.decoder.patience().map(|patience| Instant::now() + patience);
         let idle = self.intake.idle.map(|limit| heard + limit);
+        let late = self.out.as_ref().map(|(_, late)| *late);
         let count = tokio::select! {
-            count = self.take_in() => count?,
-            () = at(quiet) => return Ok(None),
+            order = order(&mut self.line), if late.is_none() => return Ok(Next::Order(order)),
+            () = at(late) => return Ok(Next::Late),
+            count = take_in(&mut self.stream, &mut self.decoder, &mut self.decoded) => count?,
+            () = at(quiet) => return Ok(Next::Quiet),
             () = at(idle) => return Err(End::Idle(self.intake.idle.unwrap_or_default())),
             () = stop.cancelled() => return Err(End::Stopping),
         };
@@ -128,23 +170,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let received = self.intake.shared.metrics.link_received_bytes.with_label_values(&self.intake.labels());
         received.inc_by(u64::try_from(count).unwrap_or(0));
-        Ok(Some(()))
+        Ok(Next::Bytes)
     }
 
-    /// Reads once and decodes on the spot. The buffer is there only while something is read: a connection that waits
-    /// costs nothing for it, and no card data stays in it.
-    async fn take_in(&mut self) -> io::Result<usize> {
-        let Session { stream, decoder, decoded, .. } = self;
-        poll_fn(|context| {
-            let mut bytes = [0_u8; READ_BYTES];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            ready!(pin::Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-            let count = buffer.filled().len();
-            decoder.push(buffer.filled(), &mut |message| decoded.push(message));
-            bytes.zeroize();
-            Poll::Ready(Ok(count))
-        })
-        .await
+    /// Lets commands for whoever speaks come here, where the link takes any.
+    fn connect(&mut self) {
+        let Some(terminal) = self.terminal.as_ref().filter(|_| self.intake.commands) else { return };
+        if !self.line.as_ref().is_some_and(|line| line.is_of(&terminal.name)) {
+            self.out = None;
+            self.in_transaction = false;
+            self.line = Some(self.intake.shared.lines.connect(&terminal.name, self.intake.protocol));
+        }
+    }
+
+    /// Sends a command that nobody has given up yet.
+    async fn send(&mut self, order: Order) -> Result<(), End> {
+        let Some(frame) = self.decoder.wrap(&order.message).filter(|_| !order.told.is_closed()) else { return Ok(()) };
+        self.out = Some((order, Instant::now() + LATE));
+        if let Some(line) = &self.line {
+            line.set_busy(true);
+        }
+        self.say(&frame).await
+    }
+
+    /// The command that is out is out no more.
+    fn settle(&mut self, told: Option<crate::command::Told>) {
+        if let (Some((order, _)), Some(told)) = (self.out.take(), told) {
+            // Whoever gave it up does not listen.
+            let _ = order.told.send(told);
+        }
+        if let Some(line) = &self.line {
+            line.set_busy(false);
+        }
+    }
+
+    /// Takes a message for the answer to the command that is out, where it is.
+    fn note(&mut self, message: &Message) {
+        let other = |name: &str| {
+            !self.terminal.as_ref().is_some_and(|known| known.name == name || known.luno.as_deref() == Some(name))
+        };
+        if self.line.is_none() || (self.intake.expected().is_none() && message.speaker().is_some_and(other)) {
+            return;
+        }
+        let told =
+            self.out.as_ref().and_then(|(order, _)| protocol::command::told(message, order.ask, self.in_transaction));
+        if told.is_some() {
+            self.settle(told);
+        }
+        self.in_transaction = protocol::command::transaction(message).unwrap_or(self.in_transaction);
     }
 
     /// Has everything decoded so far committed, and answered in order.
@@ -177,6 +250,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err((reason, _)) => Outcome::Refused(reason),
             };
             said.extend(self.decoder.answer(&heard, told, self.intake.protocol));
+            if let (Ok(message), Ok(_)) = (&heard, &outcome) {
+                self.note(message);
+            }
             if let Err((_, Some(fatal))) = outcome {
                 end = Err(fatal);
                 break;
@@ -208,6 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         self.intake.count(known, false, "another terminal speaks");
                         self.intake.count(&terminal, true, "connected");
                         self.terminal = Some(Arc::clone(&terminal));
+                        self.connect();
                         Some(terminal)
                     }
                     Ok(terminal) => Some(terminal),
@@ -218,6 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(terminal) => {
                     self.intake.count(&terminal, true, "connected");
                     self.terminal = Some(Arc::clone(&terminal));
+                    self.connect();
                     Some(terminal)
                 }
                 Err(reason) => return Ok(Answer::Unwelcome(reason)),
@@ -231,6 +309,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Answer::Unwelcome("say who you are first: {\"hello\":\"<terminal>\"}".to_owned()));
         };
         Ok(self.intake.take(&terminal, message))
+    }
+}
+
+/// The next command; never where none can come.
+async fn order(line: &mut Option<Line>) -> Order {
+    match line {
+        // The list keeps the other end for as long as the line lasts.
+        Some(line) => match line.orders.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -255,4 +345,23 @@ pub(super) async fn committed(answer: Answer) -> Result<Option<u64>, (String, Op
             _ => Err((String::new(), Some(End::Log))),
         },
     }
+}
+
+/// Reads once and decodes on the spot. The buffer is there only while something is read: a connection that waits costs
+/// nothing for it, and no card data stays in it.
+async fn take_in<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    decoder: &mut Stream,
+    decoded: &mut Vec<Result<Message, Fault>>,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut bytes = [0_u8; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(pin::Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        let count = buffer.filled().len();
+        decoder.push(buffer.filled(), &mut |message| decoded.push(message));
+        bytes.zeroize();
+        Poll::Ready(Ok(count))
+    })
+    .await
 }

@@ -92,7 +92,7 @@ pub fn submission(
     // What is in order now comes behind what has happened.
     let good = rows::good(document);
     events.extend(good.into_iter().map(|event| NewEvent { event: here(event), source_id: None, reading: true }));
-    Submission { events, journal, register: register::rows(document, names), plugin: None }
+    Submission { events, journal, register: register::rows(document, names), ..Submission::default() }
 }
 
 /// A row's line to keep, with its event.

@@ -12,11 +12,12 @@ use super::epoch::Epoch;
 /// The store's file in the data folder.
 pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::command::State;
 use crate::event::{Kind, Severity};
 
 /// A fold that changes nothing.
@@ -244,5 +245,52 @@ fn critical_events_and_single_places_are_found_without_reading_the_rest() {
     assert_eq!(seqs(log.critical_after(10, 2).expect("reads")), [20, 30]);
     assert_eq!(seqs(log.critical_after(40, 2).expect("reads")), [] as [u64; 0]);
     assert_eq!(seqs(log.read_places(&[7, 39, 41, 2]).expect("reads")), [7, 39, 2]);
+    log.close();
+}
+
+#[test]
+fn a_command_is_kept_once_and_goes_on_only_from_where_it_was() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let mut changes = log.command_changes();
+    changes.mark_unchanged();
+    let now = jiff::Timestamp::now();
+    let command = Command {
+        id: "1".to_owned(),
+        source: Source::Mqtt,
+        terminal: "a".to_owned(),
+        verb: "counters".to_owned(),
+        arguments: crate::command::Arguments::new(),
+        by: "x".to_owned(),
+        asked_at: now,
+        expires_at: now,
+        state: State::Requested,
+        changed_at: now,
+        code: None,
+        detail: None,
+        result: None,
+    };
+    let change = |change: CommandChange| {
+        log.submit_blocking(Submission { events: vec![event("a")], commands: vec![change], ..Submission::default() })
+            .map(|receipt| receipt.seqs)
+    };
+    let at = |state: State| Command { state, ..command.clone() };
+    assert_eq!(change(CommandChange::New(command.clone())).expect("is kept"), [1]);
+    assert!(changes.has_changed().expect("the log runs"));
+    assert!(change(CommandChange::New(command.clone())).is_err(), "the id is taken, and its event is none");
+    assert!(change(CommandChange::From(State::Sent, at(State::Done))).is_err(), "it was not sent");
+    assert_eq!(log.open_commands().expect("reads").len(), 1);
+    assert_eq!(change(CommandChange::From(State::Requested, at(State::Sent))).expect("goes on"), [2]);
+    assert!(change(CommandChange::From(State::Requested, at(State::Sent))).is_err(), "never twice");
+    assert_eq!(log.untold_commands(9).expect("reads").len(), 0);
+    change(CommandChange::From(State::Sent, at(State::Done))).expect("ends");
+    assert_eq!((log.open_commands().expect("reads").len(), log.untold_commands(9).expect("reads").len()), (0, 1));
+    change(CommandChange::Told(Source::Mqtt, "1".to_owned())).expect("is noted");
+    assert_eq!(log.untold_commands(9).expect("reads").len(), 0);
+    change(CommandChange::Untold(Source::Mqtt, "1".to_owned())).expect("is noted");
+    assert_eq!(log.untold_commands(9).expect("reads").len(), 1);
+    assert_eq!(log.command(Source::Http, "1").expect("reads"), None);
+    let filter = CommandFilter { terminal: Some("a".to_owned()), state: Some(State::Done), before: None };
+    assert_eq!(log.commands(&filter, 9).expect("reads")[0].command, at(State::Done));
     log.close();
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::commands;
 use super::register::{self, RegisterRow};
 use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::event::Event;
@@ -33,6 +34,8 @@ pub(super) struct Written {
     pub(super) duplicates: u64,
     pub(super) register: Vec<RegisterRow>,
     pub(super) journal_lines: u64,
+    /// Whether a command has changed.
+    pub(super) commands: bool,
 }
 
 /// Why one submission was not written.
@@ -94,6 +97,7 @@ impl Ledger {
             duplicates: 0,
             register: Vec::new(),
             journal_lines: 0,
+            commands: !submission.commands.is_empty(),
         };
         let (mut folded, mut repeated) = (Vec::new(), Vec::new());
         for (place, NewEvent { event, source_id, reading }) in submission.events.into_iter().enumerate() {
@@ -119,6 +123,9 @@ impl Ledger {
         }
         if let Some(commit) = submission.plugin {
             write_plugin(connection, &commit)?;
+        }
+        for change in &submission.commands {
+            commands::write(connection, change)?;
         }
         if !submission.register.is_empty() {
             written.register = register::write(connection, submission.register)?;

@@ -31,6 +31,8 @@ pub(super) struct Writer {
     pub(super) board: Arc<Board>,
     pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
+    /// Counts the commits that changed a command.
+    pub(super) commands: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
     /// Where the forwarder stands, as committed.
     pub(super) progress: Progress,
@@ -86,9 +88,18 @@ impl Writer {
         let mut events: Vec<Arc<Stored>> = Vec::new();
         let mut register = Vec::new();
         let mut journal_lines = 0;
+        let mut commands = false;
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written { receipt, events: written, duplicates, register: rows, journal_lines: lines }) => {
+                Ok(Written {
+                    receipt,
+                    events: written,
+                    duplicates,
+                    register: rows,
+                    journal_lines: lines,
+                    commands: changed,
+                }) => {
+                    commands |= changed;
                     journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
                     events.extend(written);
@@ -130,6 +141,9 @@ impl Writer {
         self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
         self.answer(revived, cycle.questions);
+        if commands {
+            self.commands.send_modify(|count| *count = count.wrapping_add(1));
+        }
         for (answer, outcome) in answers {
             // Whoever asked may have gone away; what was committed stays committed.
             let _ = answer.send(outcome);

@@ -111,6 +111,11 @@ impl Stream {
         decoder.finish(emit);
     }
 
+    /// Puts what is said between the frames' marks; nothing where it is too long for them.
+    pub fn wrap(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.framer.framing().wrap(message)
+    }
+
     /// What to say before anything was heard, where the protocol lets us begin.
     pub fn opening(&mut self) -> Vec<u8> {
         match &mut self.decoder {

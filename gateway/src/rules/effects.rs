@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::contract::vestibule::rule::types::{Action, Alert, Command, Derived, Effect};
 use super::host::{Host, Violation};
 use super::subscription::is_made_here;
+use crate::command::{self, Source};
 use crate::event::{Component, Device, Event, Kind, Severity, State};
-use crate::log::Stored;
+use crate::log::{CommandChange, Stored};
 
 /// Most answers to one event.
 const ACTIONS: usize = 64;
@@ -110,6 +111,31 @@ fn event(
         rule: Some(frame.plugin.to_owned()),
         ..made
     })
+}
+
+/// The command that an event asks for, as it is kept beside it: it waits no longer than an event may be old that commands
+/// something.
+pub(super) fn command_of(event: &Event, patience: Duration) -> Option<CommandChange> {
+    if event.kind != Kind::CommandRequested {
+        return None;
+    }
+    let text = |name: &str| event.attributes.get(name).and_then(Value::as_str).map(str::to_owned);
+    let asked_at = event.received_at?;
+    Some(CommandChange::New(command::Command {
+        id: text("command_id")?,
+        source: Source::Rule,
+        terminal: event.terminal.clone(),
+        verb: text("verb")?,
+        arguments: event.attributes.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default(),
+        by: event.rule.clone()?,
+        asked_at,
+        expires_at: asked_at.checked_add(patience).ok()?,
+        state: command::State::Requested,
+        changed_at: asked_at,
+        code: None,
+        detail: None,
+        result: None,
+    }))
 }
 
 /// When the gateway read what this event, perhaps through other rules, follows from. Effects carry it as their

@@ -299,9 +299,11 @@ impl Follower {
     fn submit(&mut self, cursor: u64, events: Vec<Event>) -> Result<(), LogError> {
         let Some(host) = self.instance.host() else { return Err(LogError::Stopped) };
         let commit = PluginCommit { plugin: self.id.to_string(), cursor, state: host.state.waiting() };
+        let patience = Duration::from_secs(self.context.config.stale_after_s);
+        let commands = events.iter().filter_map(|event| effects::command_of(event, patience)).collect();
         let events = events.into_iter().map(Into::into).collect();
-        let answer =
-            self.context.log.submit_blocking(Submission { events, plugin: Some(commit), ..Submission::default() });
+        let submission = Submission { events, commands, plugin: Some(commit), ..Submission::default() };
+        let answer = self.context.log.submit_blocking(submission);
         match answer {
             Ok(_) => {
                 host.state.commit();

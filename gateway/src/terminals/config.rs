@@ -23,6 +23,9 @@ pub struct Config {
     /// does not speak for it.
     #[serde(default)]
     pub pin_sha256: Vec<crate::link::Pin>,
+    /// What switches its power, for `restart` where its protocol has none.
+    #[serde(default)]
+    pub restart: Option<crate::command::Restart>,
     /// The ways it is heard by.
     #[serde(default)]
     pub link: Vec<crate::link::Config>,

@@ -48,7 +48,11 @@ impl Running {
 
     /// One that lets in whom its settings name.
     pub(crate) async fn closed(rest: &str) -> Running {
-        let dir = tempfile::tempdir().expect("temp dir");
+        Running::start_in(tempfile::tempdir().expect("temp dir"), rest).await
+    }
+
+    /// The same in a folder that has been used before.
+    pub(crate) async fn start_in(dir: TempDir, rest: &str) -> Running {
         let gateway = Gateway::start(config(dir.path(), rest)).await.expect("starts");
         let (log, http) = (gateway.log.clone(), gateway.http);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -94,9 +98,15 @@ impl Running {
 
     /// Stops it in order.
     pub(crate) async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Stops it in order; its folder stays.
+    pub(crate) async fn stop_and_keep(self) -> TempDir {
         self.stop.send(()).expect("it still runs");
         let end = timeout(DEADLINE, self.task).await.expect("in time").expect("no panic");
         assert_eq!(end, End::Stopped);
+        self.dir
     }
 }
 

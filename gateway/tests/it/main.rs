@@ -4,6 +4,7 @@ mod auth;
 mod authority;
 mod bad_input;
 mod certificates;
+mod commands;
 mod dashboards;
 mod demo;
 mod fake_broker;

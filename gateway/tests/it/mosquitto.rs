@@ -55,6 +55,14 @@ impl Mosquitto {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("it runs");
     }
 
+    /// Ends it in order, and starts it anew at the same port, with what it has kept.
+    pub(crate) fn restart(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        self.child.wait().expect("it ends");
+        self.child = launch(&self.dir.path().join("mosquitto.conf")).expect("the port is still free");
+    }
+
     /// A file in the broker's folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -1,5 +1,7 @@
 //! What is sent to a terminal: terminal commands, and the acknowledgement of a block of its journal.
 
+use jiff::civil::DateTime;
+
 use super::FS;
 
 /// Longest LUNO sent: three digits, or nine with the machine number.
@@ -68,12 +70,21 @@ impl Command {
     ///
     /// Nothing where LUNO or sequence cannot be fields of a message: letters and digits, 9 and 8 of them at most.
     pub fn message(self, luno: &str, sequence: &str) -> Option<Vec<u8>> {
-        let fits =
-            |field: &str, most: usize| field.len() <= most && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let (code, modifier) = self.code();
-        (fits(luno, LUNO_MAX) && fits(sequence, SEQUENCE_MAX))
-            .then(|| format!("1{FS}{luno}{FS}{sequence}{FS}{code}{modifier}").into_bytes())
+        are_fields(luno, sequence).then(|| format!("1{FS}{luno}{FS}{sequence}{FS}{code}{modifier}").into_bytes())
     }
+}
+
+fn are_fields(luno: &str, sequence: &str) -> bool {
+    let fits = |field: &str, most: usize| field.len() <= most && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits(luno, LUNO_MAX) && fits(sequence, SEQUENCE_MAX)
+}
+
+/// The data command that sets the terminal's date and time, to the minute, without framing; nothing as
+/// [`Command::message`].
+pub fn date_time(luno: &str, sequence: &str, now: DateTime) -> Option<Vec<u8>> {
+    let digits = now.strftime("%y%m%d%H%M");
+    are_fields(luno, sequence).then(|| format!("3{FS}{luno}{FS}{sequence}{FS}1C{FS}{digits}").into_bytes())
 }
 
 /// The acknowledgement of a journal's text up to and with the character at this position, without framing.

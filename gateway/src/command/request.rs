@@ -1,0 +1,215 @@
+//! Asking for a command, and the reasons against it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Command;
+use crate::auth::Identity;
+
+/// What a command says beside its verb.
+pub type Arguments = serde_json::Map<String, serde_json::Value>;
+
+/// Longest id.
+const ID_BYTES: usize = 128;
+
+/// Whether this can be a command's id: a level of a topic, a part of a path.
+pub fn is_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=ID_BYTES).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// The way that a command came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// By HTTP.
+    Http,
+    /// From the broker.
+    Mqtt,
+    /// From a rule.
+    Rule,
+}
+
+impl Source {
+    /// The name in JSON and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Http => "http",
+            Source::Mqtt => "mqtt",
+            Source::Rule => "rule",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// Somebody who has shown who they are.
+    Known(Arc<Identity>),
+    /// Whoever the broker lets publish, where the configuration trusts it.
+    Broker,
+    /// Nobody that is known here.
+    Nobody,
+}
+
+impl Asker {
+    /// The name in events.
+    pub fn name(&self) -> &str {
+        match self {
+            Asker::Known(identity) => &identity.id,
+            Asker::Broker => "broker",
+            Asker::Nobody => "nobody",
+        }
+    }
+}
+
+/// Until when a command may be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deadline {
+    /// For the usual time.
+    #[default]
+    Usual,
+    /// For so many seconds from when it is taken.
+    Seconds(u64),
+    /// Until then.
+    At(Timestamp),
+}
+
+/// A command that is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The way.
+    pub source: Source,
+    /// Who.
+    pub asker: Asker,
+    /// The id that they gave it; one is made where they gave none.
+    pub id: Option<String>,
+    /// Which terminal.
+    pub terminal: String,
+    /// What.
+    pub verb: String,
+    /// And how.
+    pub arguments: Arguments,
+    /// Until when.
+    pub deadline: Deadline,
+}
+
+/// Why a command is refused: stable words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request itself is wrong.
+    BadRequest,
+    /// They have not shown who they are.
+    Unauthorised,
+    /// They may not do this there.
+    Forbidden,
+    /// There is no such terminal in the configuration.
+    UnknownTerminal,
+    /// Nothing here can do this to this terminal.
+    Unsupported,
+    /// The link that could is only listened to.
+    LinkReadOnly,
+    /// Its time is over.
+    Expired,
+    /// The id stands for another command.
+    Conflict,
+    /// Too many commands wait for this terminal.
+    Busy,
+    /// The terminal refused it.
+    Rejected,
+    /// The terminal reported a fault of a device instead.
+    DeviceFault,
+    /// The gateway's own clock is not set, so that it can set nobody's.
+    ClockNotSynced,
+    /// The gateway cannot take it now.
+    Unavailable,
+}
+
+impl Code {
+    /// Every word.
+    pub const ALL: [Code; 13] = [
+        Code::BadRequest,
+        Code::Unauthorised,
+        Code::Forbidden,
+        Code::UnknownTerminal,
+        Code::Unsupported,
+        Code::LinkReadOnly,
+        Code::Expired,
+        Code::Conflict,
+        Code::Busy,
+        Code::Rejected,
+        Code::DeviceFault,
+        Code::ClockNotSynced,
+        Code::Unavailable,
+    ];
+
+    /// The name in answers and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::BadRequest => "bad_request",
+            Code::Unauthorised => "unauthorised",
+            Code::Forbidden => "forbidden",
+            Code::UnknownTerminal => "unknown_terminal",
+            Code::Unsupported => "unsupported",
+            Code::LinkReadOnly => "link_read_only",
+            Code::Expired => "expired",
+            Code::Conflict => "conflict",
+            Code::Busy => "busy",
+            Code::Rejected => "rejected",
+            Code::DeviceFault => "device_fault",
+            Code::ClockNotSynced => "clock_not_synced",
+            Code::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word and a sentence against a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The word.
+    pub code: Code,
+    /// The sentence.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: Code, detail: impl Into<String>) -> Refusal {
+        Refusal { code, detail: detail.into() }
+    }
+}
+
+/// What takes commands.
+pub trait Desk: Send + Sync {
+    /// Takes a command: the answer comes once it is committed. Asked again under the same id for the same, it answers
+    /// how far the command has come.
+    ///
+    /// # Errors
+    /// Where it becomes no command: nobody may, it is none, or it cannot be kept.
+    fn ask(&self, request: Request) -> BoxFuture<'static, Result<Command, Refusal>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_levels_of_topics_and_parts_of_paths() {
+        for id in ["1", "a-b_c.d:e", "dispenser-guard-17-0", &"x".repeat(128)] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in ["", "a/b", "+", "#", "a b", "ä", "%41", &"x".repeat(129)] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+}

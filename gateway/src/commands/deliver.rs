@@ -1,0 +1,273 @@
+//! Delivery: each terminal's commands, one at a time, at most once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Config;
+use super::switch::Switches;
+use crate::clock;
+use crate::command::{Ask, Code, Command, Happening, Refusal, State, Told, Verb, Way, Ways};
+use crate::log::{CommandChange, KeptCommand, Log, LogError, Submission};
+use crate::metrics::Metrics;
+
+/// Longest wait for nothing: a clock that is set meanwhile moves every end.
+const LOOK: Duration = Duration::from_secs(30);
+/// Pause after a step that the log did not take.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a relay may take to hear that power comes back, when everything stops.
+const LETTING_GO: Duration = Duration::from_secs(3);
+
+/// What came back of a command, with the command.
+type Back = (Command, Result<Told, Lost>);
+
+/// Why the trace of a command is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The conversation ended before there was an answer.
+    HungUp,
+    /// There was none in time.
+    NoAnswer,
+    /// The process that sent it ended.
+    Interrupted,
+}
+
+impl Lost {
+    fn because(self, command: Command) -> Command {
+        let (code, detail) = match self {
+            Lost::HungUp => ("connection_lost", "the connection ended before there was an answer"),
+            Lost::NoAnswer => ("no_answer", "there was no answer in time"),
+            Lost::Interrupted => ("interrupted", "the gateway ended before there was an answer"),
+        };
+        command.because(code, detail)
+    }
+}
+
+/// The one task that sends.
+pub(super) struct Delivery {
+    log: Log,
+    ways: Arc<dyn Ways>,
+    switches: Arc<Switches>,
+    patience: Duration,
+    most: usize,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    /// What is out.
+    out: JoinSet<Back>,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        log: Log,
+        ways: Arc<dyn Ways>,
+        switches: Arc<Switches>,
+        config: &Config,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Delivery {
+        let patience = Duration::from_secs(config.answer_timeout_s);
+        Delivery { log, ways, switches, patience, most: config.max_waiting, metrics, stop, out: JoinSet::new() }
+    }
+
+    /// Delivers until it is stopped or the log takes nothing more.
+    pub(super) async fn run(mut self) {
+        let (mut rows, mut ways) = (self.log.command_changes(), self.ways.changes());
+        let mut switches = self.switches.changes();
+        if self.forget_lost().await.is_err() {
+            return;
+        }
+        loop {
+            rows.mark_unchanged();
+            ways.mark_unchanged();
+            switches.mark_unchanged();
+            let wait = match self.step().await {
+                Ok(wait) => wait,
+                Err(LogError::Stopped) => return,
+                Err(error) => {
+                    tracing::error!(%error, "Commands cannot go on; trying again in a second.");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return self.let_go().await,
+                () = tokio::time::sleep(wait) => {}
+                () = changed(&mut rows) => {}
+                () = changed(&mut ways) => {}
+                () = changed(&mut switches) => {}
+                Some(back) = self.out.join_next(), if !self.out.is_empty() => {
+                    let Ok((command, told)) = back else {
+                        tracing::error!("Sending a command ended in a panic.");
+                        continue;
+                    };
+                    if self.end(command, told).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was sent before this process began has no trace any more.
+    async fn forget_lost(&mut self) -> Result<(), LogError> {
+        for KeptCommand { command, .. } in self.log.open_commands()? {
+            if command.state == State::Sent {
+                if self.is_cycle(&command) {
+                    // A terminal must not stay without power because of us.
+                    tokio::spawn(self.switches.release(&command.terminal));
+                }
+                self.end(command, Err(Lost::Interrupted)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_cycle(&self, command: &Command) -> bool {
+        command.state == State::Sent && command.verb == Verb::Restart.name() && self.switches.has(&command.terminal)
+    }
+
+    /// Breaks off what is out; whose power is off gets it back.
+    async fn let_go(mut self) {
+        self.out.shutdown().await;
+        let open = self.log.open_commands().unwrap_or_default();
+        let cycles = open.iter().filter(|kept| self.is_cycle(&kept.command));
+        let releases = cycles.map(|kept| self.switches.release(&kept.command.terminal));
+        if tokio::time::timeout(LETTING_GO, join_all(releases)).await.is_err() {
+            tracing::error!("A terminal may be without power until the next start: its relay does not answer.");
+        }
+    }
+
+    /// Takes every terminal's commands as far as they go, and says when to look again.
+    async fn step(&mut self) -> Result<Duration, LogError> {
+        let open = self.log.open_commands()?;
+        self.metrics.commands_open.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        let now = Timestamp::now();
+        let mut wait = LOOK;
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        let sent = open.iter().filter(|kept| kept.command.state == State::Sent);
+        taken.extend(sent.map(|kept| kept.command.terminal.clone()));
+        let mut waiting: BTreeMap<String, usize> = BTreeMap::new();
+        for KeptCommand { number, command } in open {
+            if command.state != State::Requested {
+                continue;
+            }
+            if command.expires_at <= now {
+                let end = command.after(Happening::OutOfTime, now);
+                let end = end.map(|end| end.because(Code::Expired.name(), "its terminal could not be told in time"));
+                self.commit(&command, end).await?;
+                continue;
+            }
+            let left = Duration::try_from(command.expires_at.duration_since(now)).unwrap_or_default();
+            wait = wait.min(left + Duration::from_millis(1));
+            let waits = waiting.entry(command.terminal.clone()).or_default();
+            *waits += 1;
+            if *waits > self.most {
+                let refusal = Refusal::new(Code::Busy, "too many commands wait for this terminal already");
+                self.refuse(command, refusal).await?;
+                continue;
+            }
+            if taken.contains(&command.terminal) {
+                continue;
+            }
+            match self.send(number, command.clone()).await {
+                Ok(false) => {}
+                Ok(true) => drop(taken.insert(command.terminal)),
+                // The others' commands go on; this one is looked at again.
+                Err(LogError::Refused(why)) => {
+                    tracing::error!(id = command.id, why, "A command cannot go on; trying again in a second.");
+                    taken.insert(command.terminal);
+                    wait = wait.min(RETRY);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Sends one, if there is a way now; whether the terminal has to be waited for, because it is out or must go first.
+    async fn send(&mut self, number: u64, command: Command) -> Result<bool, LogError> {
+        let ask = match Ask::read(&command.verb, &command.arguments) {
+            Ok(ask) => ask,
+            Err(why) => return self.refuse(command, Refusal::new(Code::Unsupported, why)).await.map(|()| false),
+        };
+        let number = u32::try_from(number % 1_000_000).unwrap_or(0);
+        if ask == Ask::Restart && self.switches.has(&command.terminal) {
+            let Some(cycle) = self.switches.cycle(&command.terminal) else { return Ok(true) };
+            let sent = self.sent(&command).await?;
+            self.out.spawn(async move { (sent, cycle.await.ok_or(Lost::NoAnswer)) });
+            return Ok(true);
+        }
+        match self.ways.way(&command.terminal, ask, number) {
+            Way::Never(refusal) => self.refuse(command, refusal).await.map(|()| false),
+            Way::Later => Ok(true),
+            Way::Now(hand) => {
+                // Committed before the first byte goes out: whatever happens from here on, it is not sent again.
+                let sent = self.sent(&command).await?;
+                let patience = self.patience;
+                let answer = hand.over();
+                self.out.spawn(async move {
+                    let told = match tokio::time::timeout(patience, answer).await {
+                        Ok(Ok(told)) => Ok(told),
+                        Ok(Err(_)) => Err(Lost::HungUp),
+                        Err(_) => Err(Lost::NoAnswer),
+                    };
+                    (sent, told)
+                });
+                Ok(true)
+            }
+        }
+    }
+
+    async fn sent(&self, command: &Command) -> Result<Command, LogError> {
+        let sent = command.after(Happening::Sending, clock::now().0);
+        self.commit(command, sent).await
+    }
+
+    async fn refuse(&self, command: Command, refusal: Refusal) -> Result<(), LogError> {
+        let end = command.after(Happening::Refused, clock::now().0);
+        let end = end.map(|end| end.because(refusal.code.name(), refusal.detail));
+        self.commit(&command, end).await.map(drop)
+    }
+
+    /// The end of a command that was out.
+    async fn end(&self, command: Command, told: Result<Told, Lost>) -> Result<(), LogError> {
+        let now = clock::now().0;
+        let end = match told {
+            Ok(Told::Done(result)) => command.after(Happening::Obeyed, now).map(|done| Command { result, ..done }),
+            Ok(Told::Refused(refusal)) => command
+                .after(Happening::Refused, now)
+                .map(|refused| refused.because(refusal.code.name(), refusal.detail)),
+            Err(lost) => command.after(Happening::Lost, now).map(|unknown| lost.because(unknown)),
+        };
+        self.commit(&command, end).await.map(drop)
+    }
+
+    /// Writes a step and its event in one transaction.
+    async fn commit(&self, before: &Command, after: Option<Command>) -> Result<Command, LogError> {
+        let after = after.ok_or_else(|| LogError::Refused("a step that the table does not have".to_owned()))?;
+        let submission = Submission {
+            events: vec![after.event(clock::now().1).into()],
+            commands: vec![CommandChange::From(before.state, after.clone())],
+            ..Submission::default()
+        };
+        self.log.submit(submission).await?;
+        self.metrics.commands.with_label_values(&[after.source.name(), after.state.name()]).inc();
+        Ok(after)
+    }
+}
+
+/// Waits for a change; for ever where none can come any more.
+async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
