@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Pace;
 
 /// How far a fleet that was held up may hurry afterwards.
-const CATCH_UP: Duration = Duration::from_secs(1);
+const CATCH_UP: Duration = Duration::from_millis(200);
 
 /// What decides when the next message goes out.
 #[derive(Clone, Debug)]

@@ -100,9 +100,9 @@ impl Report {
         let count =
             |name: &str, count: Option<u64>| count.map(|count| format!("{name:<14}{count}\n")).unwrap_or_default();
         let latency = self.latency_us.map(|Quantiles { p50, p90, p99, max }| {
-            let ms = |us: u64| format!("{:>10}", format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10));
-            let head = format!("{:>10}{:>10}{:>10}{:>10}", "p50", "p90", "p99", "max");
-            format!("\nlatency       {head}\n              {}{}{}{}", ms(p50), ms(p90), ms(p99), ms(max))
+            let ms = |us: u64| format!("{:>13}", format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10));
+            let head = format!("{:>13}{:>13}{:>13}{:>13}", "p50", "p90", "p99", "max");
+            format!("\nlatency    {head}\n           {}{}{}{}", ms(p50), ms(p90), ms(p99), ms(max))
         });
         line(&format!(
             "{} × {} for {:.1} s, {} connections\n{}{}{}{}messages/s    {:.1}{}",
