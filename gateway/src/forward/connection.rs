@@ -65,9 +65,9 @@ pub(super) struct Connection {
     pub(super) later: Held,
     /// Put off by an access list.
     pub(super) forbidden: Held,
-    pub(super) states: States,
     /// Events of a batch that the broker refused: each goes alone, to find the one.
     pub(super) alone: HashSet<u64>,
+    pub(super) states: States,
     /// Events up to here were there before this connection.
     replayed_through: u64,
     /// Dead letters that were made pending again.
@@ -101,8 +101,8 @@ impl Connection {
             backlog_in_flight: 0,
             later: Held::new(now),
             forbidden: Held::new(now),
-            states: States::default(),
             alone: HashSet::new(),
+            states: States::default(),
             replayed_through: head,
             revived: Vec::new(),
             max_packet: usize::try_from(packet).unwrap_or(usize::MAX),
@@ -125,7 +125,7 @@ impl Connection {
         matches!(self.phase, Phase::Forwarding | Phase::Renewing)
     }
 
-    /// Whether states are still sent: not behind the farewell.
+    /// Whether states are still sent: not behind the farewell, and not to a broker that keeps nothing.
     pub(super) fn takes_states(&self) -> bool {
         self.retains && matches!(self.phase, Phase::Forwarding | Phase::Draining(_))
     }
@@ -188,9 +188,8 @@ pub(super) async fn read(reading: &mut Option<Reading>) -> Result<(Read, Vec<Arc
 
 impl Session {
     /// Hands messages to the client as long as the window and the rows last, and sees to it that more rows are read.
-    /// Answers that the connection is to be left, once it is.
-    ///
-    /// Events go before states, except before one that has waited long.
+    /// Answers that the connection is to be left, once it is. Events go before states, except before one that has waited
+    /// long.
     pub(super) fn fill(&mut self, connection: &mut Connection, now: Instant) -> Result<Option<Left>, Lost> {
         if matches!(connection.phase, Phase::Forwarding | Phase::Draining(_)) {
             if connection.states.is_overdue(now) {
@@ -206,7 +205,7 @@ impl Session {
             self.send_batch_when_due(connection, now)?;
             self.publish_state(connection, now)?;
         }
-        self.leave(connection)
+        self.leave(connection, now)
     }
 
     fn send_rows(&mut self, connection: &mut Connection, head: u64, now: Instant) -> Result<(), Lost> {
@@ -338,14 +337,14 @@ impl Session {
     }
 
     /// The steps of the farewell, each when the one before is done.
-    fn leave(&mut self, connection: &mut Connection) -> Result<Option<Left>, Lost> {
+    fn leave(&mut self, connection: &mut Connection, now: Instant) -> Result<Option<Left>, Lost> {
         let idle = connection.window.in_flight() == 0 && connection.reading.is_none();
         match connection.phase {
             Phase::Draining(head)
                 if idle
                     && connection.lanes.are_empty(head)
                     && connection.batch.is_empty()
-                    && !connection.states.is_pending() =>
+                    && !connection.states.is_pending(now) =>
             {
                 connection.phase = Phase::Farewell;
                 self.publish_health(connection, Status::Stopped)?;

@@ -1,4 +1,4 @@
-//! Events and our health as messages, alone or in batches.
+//! Events, states and our health as messages, alone or in batches.
 
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ impl Session {
             }
             Err(reason) => match message {
                 Message::Health => tracing::warn!(reason, "our health cannot be published"),
-                Message::State => {}
+                Message::State => tracing::warn!(reason, "a terminal's state cannot be published"),
                 Message::Event(seq) => self.set_aside(connection, seq, &reason),
                 Message::Batch(seqs) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, &reason)),
             },

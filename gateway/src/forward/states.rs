@@ -15,13 +15,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::session::{Lost, Session};
 use super::window::Message;
-use super::wire::Publication;
+use super::wire::{Publication, Verdict};
 use crate::log::Standing;
 
 /// Content type of a state.
@@ -30,6 +31,8 @@ pub(super) const CONTENT_TYPE: &str = "application/json";
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A state that has waited this long for events goes before them, once.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Pause before a state is sent again that the broker did not take.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The terminal name of the gateway's own events; its health is its state.
 const GATEWAY: &str = "gateway";
 
@@ -68,6 +71,10 @@ pub(super) struct States {
     /// Not before this.
     look_at: Option<Instant>,
     send_at: Option<Instant>,
+    /// The one sent last. Others have their turn before it comes again.
+    last: String,
+    /// Whether it was said that the broker does not take them.
+    complained: bool,
 }
 
 impl States {
@@ -94,9 +101,9 @@ impl States {
         self.look_at = None;
     }
 
-    /// Whether something is to be sent or under way.
-    pub(super) fn is_pending(&self) -> bool {
-        self.flying.is_some() || !self.due.is_empty()
+    /// Whether something is under way, or to be sent without a pause.
+    pub(super) fn is_pending(&self, now: Instant) -> bool {
+        self.flying.is_some() || self.next(now).is_some()
     }
 
     /// Whether a state has waited so long that it goes before events.
@@ -107,14 +114,17 @@ impl States {
     /// The next terminal whose state is to be sent, if one may be sent now.
     pub(super) fn next(&self, now: Instant) -> Option<&str> {
         let may = self.flying.is_none() && self.send_at.is_none_or(|at| now >= at);
-        self.due.first().filter(|_| may).map(String::as_str)
+        let others = (Bound::Excluded(self.last.as_str()), Bound::Unbounded);
+        let next = self.due.range::<str, _>(others).next().or_else(|| self.due.first());
+        next.filter(|_| may).map(String::as_str)
     }
 
-    /// The state of this terminal was handed to the client, as it is now.
+    /// The state of this terminal is under way, as it is now.
     pub(super) fn sent(&mut self, name: &str, state: State, now: Instant) {
         self.due.remove(name);
         self.due_since = (!self.due.is_empty()).then_some(now);
         self.flying = Some((name.to_owned(), state));
+        name.clone_into(&mut self.last);
     }
 
     /// It cannot be sent, and is not tried again before it changes.
@@ -123,15 +133,27 @@ impl States {
         self.sent.insert(name.to_owned(), state);
     }
 
+    /// What the broker said of the one under way.
+    pub(super) fn answered(&mut self, verdict: Verdict, now: Instant) {
+        if verdict != Verdict::Accepted && !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(terminal = self.last, reason = ?verdict, "the broker does not take a terminal's state");
+        }
+        match verdict {
+            Verdict::Accepted | Verdict::Never(_) => self.settled(),
+            // An access list is mended by people: until then it is tried now and then.
+            Verdict::Later(_) | Verdict::Forbidden => self.put_off(now, PAUSE),
+        }
+    }
+
     /// The broker took it, or will never take it.
-    pub(super) fn settled(&mut self) {
+    fn settled(&mut self) {
         if let Some((name, state)) = self.flying.take() {
             self.sent.insert(name, state);
         }
     }
 
     /// The broker does not take it now: it is sent again, `pause` later.
-    pub(super) fn put_off(&mut self, now: Instant, pause: Duration) {
+    fn put_off(&mut self, now: Instant, pause: Duration) {
         if let Some((name, _)) = self.flying.take() {
             self.due.insert(name);
             self.send_at = Some(now + pause);
@@ -140,22 +162,19 @@ impl States {
 }
 
 impl Session {
-    /// Hands the next state that is due to the client, if there is one and it may go.
+    /// Sends the next state that is due, if there is one and it may go.
     pub(super) fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        // A broker that keeps nothing has no use for them.
         if !connection.takes_states() {
             return Ok(());
         }
         self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
-        while connection.window.has_room_aside() {
+        while connection.window.has_room_aside() && connection.client.is_ready() {
             let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
             let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
             let state = self.is_there.ask(&name).then_some(standing.state);
             let text = payload(&name, &state, standing.as_of, self.log.id_prefix());
-            let topic = self.topics.state(&name);
-            let publication =
-                Publication { topic, payload: text.into(), retain: true, content: self.describes(CONTENT_TYPE) };
-            match self.packet(connection, publication) {
+            let (topic, content) = (self.topics.state(&name), self.describes(CONTENT_TYPE));
+            match self.packet(connection, Publication { topic, payload: text.into(), retain: true, content }) {
                 Ok(packet) => {
                     connection.states.sent(&name, state, now);
                     let id = connection.window.send(Message::State, now);
@@ -243,7 +262,28 @@ mod tests {
         states.put_off(start, PATIENCE);
         assert_eq!((states.next(start), states.next(start + PATIENCE)), (None, Some("a")));
         states.give_up("a", None);
-        assert!(!states.is_pending());
+        assert!(!states.is_pending(start + PATIENCE));
+    }
+
+    #[test]
+    fn one_that_is_forbidden_holds_up_neither_the_others_nor_a_stop() {
+        let all = IsThere::new(|_| true);
+        let (mut states, mut now) = (States::default(), Instant::now());
+        let terminals = board(&[("a", "{}"), ("b", "{}"), ("c", "{}")]);
+        states.look(&terminals, &all, now);
+        let mut said = Vec::new();
+        for _ in 0..5 {
+            let name = states.next(now).expect("one is due").to_owned();
+            states.sent(&name, Some(Arc::from("{}")), now);
+            states.answered(if name == "a" { Verdict::Forbidden } else { Verdict::Accepted }, now);
+            if name == "a" {
+                assert!(states.next(now).is_none() && !states.is_pending(now));
+                now += PAUSE;
+            }
+            said.push(name);
+        }
+        assert_eq!(said, ["a", "b", "c", "a", "a"]);
+        assert!(states.is_pending(now), "it is tried again");
     }
 
     #[test]

@@ -11,8 +11,6 @@ use crate::log::Outcome;
 
 /// Most events that an access list holds back before the oldest of them are set aside.
 const FORBIDDEN: usize = 1024;
-/// How long a state waits that the broker put off.
-const STATE_LATER: Duration = Duration::from_secs(1);
 /// A window that was lowered grows again after so many times its size of brisk acknowledgements.
 const GROW_AFTER: usize = 8;
 /// An acknowledgement is brisk that takes less than this part of the time it may take.
@@ -46,17 +44,7 @@ impl Session {
         let seqs = match sent.message {
             Message::Event(seq) => vec![seq],
             Message::Batch(seqs) => seqs,
-            Message::State => {
-                match verdict {
-                    Verdict::Accepted => connection.states.settled(),
-                    Verdict::Later(_) | Verdict::Forbidden => connection.states.put_off(now, STATE_LATER),
-                    Verdict::Never(reason) => {
-                        tracing::warn!(reason, "the broker does not take a terminal's state");
-                        connection.states.settled();
-                    }
-                }
-                return;
-            }
+            Message::State => return connection.states.answered(verdict, now),
             Message::Health if verdict == Verdict::Accepted => return,
             Message::Health => {
                 let topic = self.topics.health();

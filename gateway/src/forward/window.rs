@@ -32,19 +32,19 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct Window {
     limit: usize,
-    /// Most that the broker takes, whatever it is.
+    /// Most messages of any kind, which the broker alone decides.
     most: usize,
-    /// Whether a state is in flight: it takes no place of an event.
-    aside: bool,
     flying: BTreeMap<u16, Sent>,
+    /// Whether a state is among them: it takes no place of an event.
+    aside: bool,
     last_id: u16,
 }
 
 impl Window {
-    /// A window for at most `limit` messages, and a state beside them where the broker takes `most` in all.
+    /// A window for at most `limit` messages and a state beside them, of which the broker takes at most `most` at once.
     pub(super) fn new(limit: u16, most: u16) -> Self {
-        let most = usize::from(most.max(1));
-        Window { limit: usize::from(limit.max(1)), most, aside: false, flying: BTreeMap::new(), last_id: 0 }
+        let (limit, most) = (usize::from(limit.max(1)), usize::from(most.max(1)));
+        Window { limit, most, flying: BTreeMap::new(), aside: false, last_id: 0 }
     }
 
     /// Lets at most this many messages be in flight from now on.
@@ -125,21 +125,29 @@ mod tests {
 
     #[test]
     fn a_state_goes_beside_the_events_and_takes_none_of_their_places() {
-        let mut window = Window::new(2, 3);
-        let events: Vec<u16> = (1..=2).map(|seq| window.send(Message::Event(seq), Instant::now())).collect();
+        let now = Instant::now();
+        let mut window = Window::new(2, 4);
+        let first = window.send(Message::Event(1), now);
+        window.send(Message::Event(2), now);
         assert!(!window.has_room(0) && window.has_room_aside());
-        let state = window.send(Message::State, Instant::now());
+        let state = window.send(Message::State, now);
         assert!(!window.has_room_aside(), "one at a time");
-        window.answered(events[0]);
+        window.answered(first).expect("in flight");
         assert!(window.has_room(0), "an event's place is free although the state is under way");
         assert_eq!(window.answered(state).map(|sent| sent.message), Some(Message::State));
         assert!(window.has_room_aside() && window.has_room(0) && !window.has_room(1));
-        // A broker that takes one message at a time takes either.
-        let mut window = Window::new(1, 1);
-        let state = window.send(Message::State, Instant::now());
-        assert!(!window.has_room(0));
-        window.answered(state);
-        assert!(window.has_room(0));
+    }
+
+    #[test]
+    fn a_broker_that_takes_few_has_them_all_counted() {
+        let now = Instant::now();
+        let mut window = Window::new(2, 2);
+        let event = window.send(Message::Event(1), now);
+        assert!(window.has_room(0) && window.has_room_aside());
+        window.send(Message::State, now);
+        assert!(!window.has_room(0) && !window.has_room_aside(), "no more than the broker takes");
+        window.answered(event).expect("in flight");
+        assert!(window.has_room(0) && !window.has_room_aside());
     }
 
     #[test]
