@@ -15,8 +15,9 @@ use crate::protocol::journal::{Dialect, DialectError};
 use crate::protocol::{Protocol, iso8583, ndc};
 
 /// The profiles that are part of the program, by the name of their folder.
-const BUILTIN: [(&str, &str); 10] = [
+const BUILTIN: [(&str, &str); 11] = [
     ("ncr-selfserv-ndc", include_str!("../../devices/ncr-selfserv-ndc/profile.toml")),
+    ("diebold-opteva-ndc", include_str!("../../devices/diebold-opteva-ndc/profile.toml")),
     ("iso8583-1987", include_str!("../../devices/iso8583-1987/profile.toml")),
     ("iso8583-1993", include_str!("../../devices/iso8583-1993/profile.toml")),
     ("ncr-journal", include_str!("../../devices/ncr-journal/profile.toml")),
