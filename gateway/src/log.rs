@@ -48,7 +48,6 @@ pub use self::register::{Register, RegisterKind, RegisterRow};
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
 use self::writer::Writer;
-use crate::command::{Command, Source};
 use crate::event::Event;
 use crate::metrics::Metrics;
 
@@ -312,49 +311,6 @@ impl Log {
     /// The last committed place; changes at each commit that appended something. Closed once the writer has ended.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.0.head.clone()
-    }
-
-    /// Changes at each commit that changed a command.
-    pub fn command_changes(&self) -> watch::Receiver<u64> {
-        self.0.commands.clone()
-    }
-
-    /// The command that this source has given this id.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn command(&self, source: Source, id: &str) -> Result<Option<Command>, LogError> {
-        self.0.reader.ask(|connection| commands::one(connection, source, id)).map_err(|error| self.unreadable(&error))
-    }
-
-    /// All commands that have not ended, in the order in which they were taken.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn open_commands(&self) -> Result<Vec<KeptCommand>, LogError> {
-        self.0.reader.ask(commands::open).map_err(|error| self.unreadable(&error))
-    }
-
-    /// The first commands that have ended without their asker being told.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn untold_commands(&self, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
-        self.0
-            .reader
-            .ask(|connection| commands::untold_first(connection, limit))
-            .map_err(|error| self.unreadable(&error))
-    }
-
-    /// The newest commands of these, newest first.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn commands(&self, filter: &CommandFilter, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
-        self.0
-            .reader
-            .ask(|connection| commands::list(connection, filter, limit))
-            .map_err(|error| self.unreadable(&error))
     }
 
     /// `{gateway}-{epoch}`: the front of every event id; `-{seq}` follows.

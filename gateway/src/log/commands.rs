@@ -1,8 +1,10 @@
 //! The table of commands: written in the transactions of the events that tell of them.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::watch;
 
 use super::transaction::{Fault, number, place};
+use super::{Log, LogError};
 use crate::command::{Command, Source, State};
 
 /// Commands that have ended and are kept.
@@ -41,6 +43,45 @@ pub struct CommandFilter {
     pub state: Option<State>,
     /// Those before this number.
     pub before: Option<u64>,
+}
+
+impl Log {
+    /// Changes at each commit that changed a command.
+    pub fn command_changes(&self) -> watch::Receiver<u64> {
+        self.0.commands.clone()
+    }
+
+    /// The command that this source has given this id.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn command(&self, source: Source, id: &str) -> Result<Option<Command>, LogError> {
+        self.0.reader.ask(|connection| one(connection, source, id)).map_err(|error| self.unreadable(&error))
+    }
+
+    /// All commands that have not ended, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn open_commands(&self) -> Result<Vec<KeptCommand>, LogError> {
+        self.0.reader.ask(open).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The first commands that have ended without their asker being told.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn untold_commands(&self, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
+        self.0.reader.ask(|connection| untold_first(connection, limit)).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The newest commands of these, newest first.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn commands(&self, filter: &CommandFilter, limit: usize) -> Result<Vec<KeptCommand>, LogError> {
+        self.0.reader.ask(|connection| list(connection, filter, limit)).map_err(|error| self.unreadable(&error))
+    }
 }
 
 /// Writes one change.
@@ -116,7 +157,7 @@ fn forget(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The command of this source and id.
-pub(super) fn one(connection: &Connection, source: Source, id: &str) -> rusqlite::Result<Option<Command>> {
+fn one(connection: &Connection, source: Source, id: &str) -> rusqlite::Result<Option<Command>> {
     connection
         .prepare_cached("SELECT number, body FROM command WHERE source = ?1 AND id = ?2")?
         .query_row([source.name(), id], kept)
@@ -125,25 +166,21 @@ pub(super) fn one(connection: &Connection, source: Source, id: &str) -> rusqlite
 }
 
 /// All that have not ended, in their order.
-pub(super) fn open(connection: &Connection) -> rusqlite::Result<Vec<KeptCommand>> {
+fn open(connection: &Connection) -> rusqlite::Result<Vec<KeptCommand>> {
     let mut select = connection
         .prepare_cached("SELECT number, body FROM command WHERE state IN ('requested', 'sent') ORDER BY number")?;
     select.query_map([], kept)?.collect()
 }
 
 /// The first that have ended without their asker being told.
-pub(super) fn untold_first(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<KeptCommand>> {
+fn untold_first(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<KeptCommand>> {
     let mut select =
         connection.prepare_cached("SELECT number, body FROM command WHERE untold = 1 ORDER BY number LIMIT ?1")?;
     select.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], kept)?.collect()
 }
 
 /// The newest of those that are asked for, newest first.
-pub(super) fn list(
-    connection: &Connection,
-    filter: &CommandFilter,
-    limit: usize,
-) -> rusqlite::Result<Vec<KeptCommand>> {
+fn list(connection: &Connection, filter: &CommandFilter, limit: usize) -> rusqlite::Result<Vec<KeptCommand>> {
     let mut select = connection.prepare_cached(
         "SELECT number, body FROM command
          WHERE number < ?1 AND (?2 IS NULL OR terminal = ?2) AND (?3 IS NULL OR state = ?3)

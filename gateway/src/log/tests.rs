@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::command::State;
+use crate::command::{Command, Source, State};
 use crate::event::{Kind, Severity};
 
 /// A fold that changes nothing.
