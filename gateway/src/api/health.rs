@@ -1,5 +1,8 @@
 //! Whether the gateway lives, whether it can take events, and its figures.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
@@ -7,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::View;
 use super::problem::Problem;
+use crate::auth::Identity;
 
 /// The process answers.
 pub(super) async fn live() -> &'static str {
@@ -25,8 +29,12 @@ pub(super) async fn ready(State(view): State<View>) -> Response {
     "ok\n".into_response()
 }
 
-/// All metrics in the Prometheus text format.
-pub(super) async fn metrics(State(view): State<View>) -> Response {
+/// All metrics in the Prometheus text format. They are of every terminal, and nothing for who is for some.
+pub(super) async fn metrics(State(view): State<View>, identity: Option<Extension<Arc<Identity>>>) -> Response {
+    if identity.is_some_and(|Extension(identity)| !identity.terminals.are_all()) {
+        let detail = "the figures are of every terminal, and the token is for some";
+        return Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response();
+    }
     let (store, wal) = view.log.sizes();
     view.metrics.log_store_bytes.set(i64::try_from(store).unwrap_or(i64::MAX));
     view.metrics.log_wal_bytes.set(i64::try_from(wal).unwrap_or(i64::MAX));

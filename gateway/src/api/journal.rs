@@ -1,16 +1,20 @@
 //! `GET /api/v1/journal`: the kept journal text of one terminal, page by page.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use jiff::civil::Date;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::View;
 use super::problem::Problem;
+use super::terminals::missing;
+use crate::auth::Identity;
 use crate::log::{self, LogError, Page, Search};
 
 /// Lines of a page where nothing is asked for, and most of them.
@@ -59,12 +63,19 @@ impl Question {
 }
 
 /// Answers one page: `{"lines":[…],"next":…}`. `next` is the `cursor` of the page behind, `null` on the last.
-pub(super) async fn search(State(view): State<View>, question: Result<Query<Question>, QueryRejection>) -> Response {
+pub(super) async fn search(
+    State(view): State<View>,
+    Extension(identity): Extension<Arc<Identity>>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Response {
     let search = match question.map_err(|rejection| rejection.body_text()).and_then(|Query(question)| question.search())
     {
         Ok(search) => search,
         Err(reason) => return Problem::new(StatusCode::BAD_REQUEST, "bad_request", reason).into_response(),
     };
+    if !identity.terminals.contain(&search.terminal) {
+        return missing().into_response();
+    }
     let _turn = SEARCHES.acquire().await;
     let found = tokio::task::spawn_blocking(move || view.log.archive()?.search(&search)).await;
     match found.unwrap_or_else(|panic| Err(LogError::Unreadable(panic.to_string()))) {

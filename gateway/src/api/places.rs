@@ -1,17 +1,20 @@
-//! `/api/v1/groups`, `branches`, `regions` and `devices`: the register as it was uploaded, with who belongs to what.
+//! `/api/v1/groups`, `branches`, `regions` and `devices`: the register as it was uploaded, with who belongs to what: terminals that the caller may see.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::View;
 use super::page::{Page, limit};
 use super::problem::Problem;
+use super::terminals::seen_by;
+use crate::auth::Identity;
 use crate::log::RegisterKind;
 
 /// Which part of a list is asked for.
@@ -25,10 +28,15 @@ pub(super) struct Part {
 }
 
 type Asked = Result<Query<Part>, QueryRejection>;
+type Caller = Extension<Arc<Identity>>;
 
 /// `GET /api/v1/groups`, each with the number of its members.
-pub(super) async fn groups(State(view): State<View>, part: Asked) -> Result<Json<Value>, Problem> {
-    let entries = view.directory.all(&view.log);
+pub(super) async fn groups(
+    State(view): State<View>,
+    Extension(caller): Caller,
+    part: Asked,
+) -> Result<Json<Value>, Problem> {
+    let entries = seen_by(&caller, &view);
     rows(&view, RegisterKind::Group, part, "groups", |id, row| {
         let members = entries.iter().filter(|entry| entry.is_in(id, row)).count();
         json!({ "members": members })
@@ -36,8 +44,12 @@ pub(super) async fn groups(State(view): State<View>, part: Asked) -> Result<Json
 }
 
 /// `GET /api/v1/groups/{id}`, with the names of its members.
-pub(super) async fn group(State(view): State<View>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let entries = view.directory.all(&view.log);
+pub(super) async fn group(
+    State(view): State<View>,
+    Extension(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let entries = seen_by(&caller, &view);
     view.log.register(|register| {
         let missing = || Problem::new(StatusCode::NOT_FOUND, "group_not_found", "there is no group of this number");
         let row = register.get(RegisterKind::Group, &id).ok_or_else(missing)?;
@@ -51,18 +63,26 @@ pub(super) async fn group(State(view): State<View>, Path(id): Path<String>) -> R
 }
 
 /// `GET /api/v1/branches`, each with the number of its terminals.
-pub(super) async fn branches(State(view): State<View>, part: Asked) -> Result<Json<Value>, Problem> {
+pub(super) async fn branches(
+    State(view): State<View>,
+    Extension(caller): Caller,
+    part: Asked,
+) -> Result<Json<Value>, Problem> {
     let mut terminals: BTreeMap<String, u64> = BTreeMap::new();
-    for branch in view.directory.all(&view.log).iter().filter_map(|entry| entry.number("branch")) {
+    for branch in seen_by(&caller, &view).iter().filter_map(|entry| entry.number("branch")) {
         *terminals.entry(branch.to_string()).or_default() += 1;
     }
     rows(&view, RegisterKind::Branch, part, "branches", |id, _| json!({ "terminals": terminals.get(id).unwrap_or(&0) }))
 }
 
 /// `GET /api/v1/regions`, each with the number of its terminals.
-pub(super) async fn regions(State(view): State<View>, part: Asked) -> Result<Json<Value>, Problem> {
+pub(super) async fn regions(
+    State(view): State<View>,
+    Extension(caller): Caller,
+    part: Asked,
+) -> Result<Json<Value>, Problem> {
     let mut terminals: BTreeMap<String, u64> = BTreeMap::new();
-    for region in view.directory.all(&view.log).iter().filter_map(|entry| entry.region) {
+    for region in seen_by(&caller, &view).iter().filter_map(|entry| entry.region) {
         *terminals.entry(region.to_string()).or_default() += 1;
     }
     rows(&view, RegisterKind::Region, part, "regions", |id, _| json!({ "terminals": terminals.get(id).unwrap_or(&0) }))

@@ -1,15 +1,18 @@
 //! `/api/v1/terminals`: who is there, where it stands and how it is.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::View;
 use super::page::{Page, limit};
 use super::problem::Problem;
+use crate::auth::Identity;
 use crate::event::Severity;
 use crate::log::{Register, RegisterKind};
 use crate::terminals::{Entry, Known};
@@ -34,14 +37,27 @@ pub(super) struct Filter {
     cursor: Option<String>,
 }
 
+/// The terminals that somebody may see.
+pub(super) fn seen_by(identity: &Identity, view: &View) -> Vec<Entry> {
+    let mut entries = view.directory.all(&view.log);
+    entries.retain(|entry| identity.terminals.contain(&entry.name));
+    entries
+}
+
+/// The answer where there is no such terminal, and where it is none of the caller's: who is for others learns nothing of it.
+pub(super) fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "terminal_not_found", "there is no terminal of this name")
+}
+
 /// `GET /api/v1/terminals`
 pub(super) async fn list(
     State(view): State<View>,
+    Extension(identity): Extension<Arc<Identity>>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(filter) = filter?;
     let limit = limit(filter.limit)?;
-    let mut entries = view.directory.all(&view.log);
+    let mut entries = seen_by(&identity, &view);
     view.log.register(|register| {
         let named = |kind: RegisterKind, wanted: &Option<String>| match wanted {
             None => Ok(None),
@@ -73,9 +89,13 @@ pub(super) async fn list(
 }
 
 /// `GET /api/v1/terminals/{name}`
-pub(super) async fn show(State(view): State<View>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "terminal_not_found", "there is no terminal of this name");
-    let entry = view.directory.one(&view.log, &name).ok_or_else(missing)?;
+pub(super) async fn show(
+    State(view): State<View>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let entry = view.directory.one(&view.log, &name).filter(|entry| identity.terminals.contain(&entry.name));
+    let entry = entry.ok_or_else(missing)?;
     let mut shown = view.log.register(|register| {
         let mut shown = summary(&entry, register);
         shown.insert("devices".to_owned(), devices(&entry, register));

@@ -116,6 +116,36 @@ fn id(token: &str) -> &str {
 }
 
 #[tokio::test]
+async fn a_token_for_some_terminals_sees_no_others() {
+    let desk = Desk::new();
+    let all = desk.add("viewer");
+    let some = desk.token(&["add", "--name", "s", "--role", "viewer", "--terminals", "atm-*"]);
+    let terminals: String = ["atm-01", "kiosk-1"]
+        .map(|name| format!("[[terminal]]\nname = \"{name}\"\nprofile = \"json-lines\"\n"))
+        .concat();
+    let setting = desk.setting() + "auth.public_metrics = false\n" + &terminals;
+    let gateway = Running::closed(&setting).await;
+    let names = |answer: Answer| -> Vec<String> {
+        let rows = answer.body["terminals"].as_array().expect("a list");
+        rows.iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(ask(gateway.http, "/api/v1/terminals", Some(&all)).await), ["atm-01", "kiosk-1"]);
+    assert_eq!(names(ask(gateway.http, "/api/v1/terminals", Some(&some)).await), ["atm-01"]);
+    for (path, status) in [
+        ("/api/v1/terminals/atm-01", 200),
+        ("/api/v1/terminals/kiosk-1", 404),
+        ("/api/v1/journal?terminal=atm-01", 200),
+        ("/api/v1/journal?terminal=kiosk-1", 404),
+        ("/metrics", 403),
+    ] {
+        let answer = ask(gateway.http, path, Some(&some)).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert_eq!(ask(gateway.http, path, Some(&all)).await.status, 200, "{path}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_is_who_its_file_says_until_it_is_rotated_expires_or_is_revoked() {
     let desk = Desk::new();
     let viewer = desk.add("viewer");
