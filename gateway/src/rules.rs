@@ -10,6 +10,7 @@
 //! removes them while everything runs. A file that cannot be loaded ([`load`]) leaves the plugin before it in force.
 
 mod bundled;
+mod check;
 mod contract;
 mod effects;
 mod engine;

@@ -1,7 +1,7 @@
 //! `vestibule check`: whether a configuration would run.
 
-use std::io::Write;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
-    /// Check the file alone: not the data folder, the serial ports, the certificates or the broker.
+    /// Check the file alone: not the data folder, plugins, ports, certificates or the broker.
     #[arg(long)]
     no_environment: bool,
 }
@@ -38,6 +38,8 @@ impl Check {
             if let Some(tls) = &config.http.tls {
                 faults.extend(tls.check().err().map(|fault| format!("http.tls: {fault}")));
             }
+            faults.extend(config.rules.unloadable().into_iter().map(|fault| format!("rules.dir: {fault}")));
+            faults.extend(taken(config.http.listen).map(|fault| format!("http.listen: {fault}")));
             for terminal in &config.terminal {
                 for path in terminal.link.iter().filter_map(|link| link.serial.as_ref()).filter(|path| !path.exists()) {
                     faults.push(format!("terminal `{}`: {} is not there", terminal.name, path.display()));
@@ -71,6 +73,14 @@ impl Check {
 fn writable(dir: &Path) -> Option<String> {
     let probe = std::fs::create_dir_all(dir).and_then(|()| tempfile::tempfile_in(dir));
     probe.err().map(|error| format!("{} cannot be written: {error}", dir.display()))
+}
+
+/// Why this address cannot be listened on, unless it is because a gateway that runs does so already.
+fn taken(address: SocketAddr) -> Option<String> {
+    match TcpListener::bind(address) {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => Some(format!("cannot listen on {address}: {error}")),
+        _ => None,
+    }
 }
 
 fn reachable(host: &str, port: u16) -> Option<String> {

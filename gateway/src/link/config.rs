@@ -49,6 +49,10 @@ pub struct Config {
     /// XFS4IoT, whose services are asked for signs of life.
     #[serde(default)]
     pub idle_timeout_s: u64,
+    /// A terminal that has hung up in good order is lost once it has stayed away for this long, so that one that calls for
+    /// each message is not lost at each. Seconds; 0 for at once.
+    #[serde(default = "lost_after_s")]
+    pub lost_after_s: u64,
     /// Longest frame or line, in bytes; what is usual for the protocol where absent.
     #[serde(default)]
     pub max_frame_bytes: Option<usize>,
@@ -87,6 +91,10 @@ pub struct ListenerConfig {
     /// A connection that says nothing for this long is closed; 0 for never. Seconds.
     #[serde(default = "idle_timeout_s")]
     pub idle_timeout_s: u64,
+    /// A terminal that has hung up in good order is lost once it has stayed away for this long, so that one that calls for
+    /// each message is not lost at each. Seconds; 0 for at once.
+    #[serde(default = "lost_after_s")]
+    pub lost_after_s: u64,
     /// Longest frame or line, in bytes.
     #[serde(default = "max_frame_bytes")]
     pub max_frame_bytes: usize,
@@ -271,6 +279,10 @@ fn stop_bits() -> u8 {
 
 fn idle_timeout_s() -> u64 {
     900
+}
+
+fn lost_after_s() -> u64 {
+    10
 }
 
 fn max_frame_bytes() -> usize {

@@ -1,5 +1,6 @@
 //! From decoded messages to the log: who speaks, what that means, and what is answered.
 
+mod presence;
 mod speaker;
 
 use std::collections::HashMap;
@@ -57,8 +58,10 @@ pub(super) struct Intake {
     profile_name: String,
     speakers: Speakers,
     connections: Arc<Semaphore>,
-    /// Sessions of each terminal that are open now.
-    up: Mutex<HashMap<String, usize>>,
+    /// Who has a session open now, or had one a moment ago.
+    presence: Mutex<HashMap<String, presence::Presence>>,
+    /// How long a terminal that hung up may stay away before it is lost.
+    lost_after: Duration,
     /// Unknown terminals, and when each was last noted down.
     reported: Mutex<HashMap<String, Instant>>,
     /// When a handshake that failed was last an event.
@@ -102,7 +105,9 @@ impl Intake {
             profile,
             speakers: Speakers::One(terminal),
             connections: Arc::new(Semaphore::new(OWN_CONNECTIONS)),
-            up: Mutex::default(),
+            presence: Mutex::default(),
+            // An unplugged port is no calling back and forth.
+            lost_after: Duration::from_secs(if config.serial.is_some() { 0 } else { config.lost_after_s }),
             reported: Mutex::default(),
             handshake_noted: Mutex::default(),
             flood: Mutex::new(Flood::new(Instant::now())),
@@ -123,7 +128,8 @@ impl Intake {
             profile,
             speakers: Speakers::Any { unknown: config.unknown() },
             connections: Arc::new(Semaphore::new(config.max_connections)),
-            up: Mutex::default(),
+            presence: Mutex::default(),
+            lost_after: Duration::from_secs(config.lost_after_s),
             reported: Mutex::default(),
             handshake_noted: Mutex::default(),
             flood: Mutex::new(Flood::new(Instant::now())),
@@ -158,22 +164,6 @@ impl Intake {
         match &self.speakers {
             Speakers::One(terminal) => Some(Arc::clone(terminal)),
             Speakers::Any { .. } => None,
-        }
-    }
-
-    /// One more, or one fewer, session of this terminal; the first and the last are events.
-    pub(super) fn count(&self, terminal: &Terminal, opened: bool, why: &str) {
-        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        let sessions = up.entry(terminal.name.clone()).or_default();
-        *sessions = if opened { *sessions + 1 } else { sessions.saturating_sub(1) };
-        let kind = match (opened, *sessions) {
-            (true, 1) => Kind::CommsRestored,
-            (false, 0) => Kind::CommsLost,
-            _ => return,
-        };
-        self.show_up(opened);
-        if !self.shared.stop.is_cancelled() {
-            self.note(&terminal.name, Event::new(kind).detail(format!("link {}: {why}", self.name)));
         }
     }
 

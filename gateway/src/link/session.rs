@@ -96,7 +96,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let terminal = intake.expected();
     if let Some(terminal) = &terminal {
-        intake.count(terminal, true, opened);
+        intake.begin(terminal, opened);
     }
     let mut session = Session {
         stream,
@@ -112,7 +112,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     session.connect();
     let end = session.run().await.err().unwrap_or(End::HungUp);
     if let Some(terminal) = &session.terminal {
-        session.intake.count(terminal, false, &end.to_string());
+        session.intake.end(terminal, matches!(end, End::HungUp), &end.to_string());
     }
     end
 }
@@ -281,8 +281,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 match self.intake.identify(name, self.peer) {
                     Ok(terminal) if message.is_hello() => {
                         // From now on somebody else speaks.
-                        self.intake.count(known, false, "another terminal speaks");
-                        self.intake.count(&terminal, true, "connected");
+                        self.intake.end(known, true, "another terminal speaks");
+                        self.intake.begin(&terminal, "connected");
                         self.terminal = Some(Arc::clone(&terminal));
                         self.connect();
                         Some(terminal)
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             (Some(name), None) => match self.intake.identify(name, self.peer) {
                 Ok(terminal) => {
-                    self.intake.count(&terminal, true, "connected");
+                    self.intake.begin(&terminal, "connected");
                     self.terminal = Some(Arc::clone(&terminal));
                     self.connect();
                     Some(terminal)

@@ -189,7 +189,7 @@ async fn keep(address: &Address, service: &Service, intake: &Arc<Intake>, live: 
 async fn hear(mut socket: Socket, service: &Service, intake: &Arc<Intake>, live: &AtomicUsize) -> End {
     let Some(terminal) = intake.expected() else { return End::Unwelcome("a link of no terminal".to_owned()) };
     live.fetch_add(1, Ordering::Relaxed);
-    intake.count(&terminal, true, &format!("service {} connected", service.name()));
+    intake.begin(&terminal, &format!("service {} connected", service.name()));
     let end = socket.hear(service, intake, &terminal).await;
     let left = live.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
     intake.shared.metrics.link_reconnects.with_label_values(&intake.labels()).inc();
@@ -198,7 +198,7 @@ async fn hear(mut socket: Socket, service: &Service, intake: &Arc<Intake>, live:
         let detail = format!("link {}: service {}: {end}", intake.name, service.name());
         intake.note(&terminal.name, Event::new(Kind::CommsDegraded).detail(detail));
     }
-    intake.count(&terminal, false, &format!("service {}: {end}", service.name()));
+    intake.end(&terminal, false, &format!("service {}: {end}", service.name()));
     end
 }
 

@@ -14,6 +14,8 @@ use super::load::{FILE_BYTES, LoadError};
 
 /// How long a file must have looked the same.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
+/// How long an empty file must have: a copy begins with one, and a slow card may leave it so for a while.
+const SETTLE_EMPTY: Duration = Duration::from_secs(5);
 /// Longest name of a plugin.
 const ID_BYTES: usize = 64;
 
@@ -86,6 +88,7 @@ impl Folder {
             if look != seen.look || (thorough && seen.settled) {
                 (seen.look, seen.since, seen.settled) = (look, now, false);
             }
+            let settle = if look.is_some_and(|(size, ..)| size == 0) { settle.max(SETTLE_EMPTY) } else { settle };
             if seen.settled || now.duration_since(seen.since) < settle {
                 return true;
             }
@@ -186,6 +189,15 @@ mod tests {
         assert_eq!(folder.scan(later + SETTLE / 2, false).expect("scans"), []);
         assert_eq!(folder.scan(later + SETTLE, false).expect("scans"), [present("a", b"one and two")]);
         assert!(!folder.is_unsettled());
+
+        // A copy that has only begun is no broken plugin yet.
+        fs::write(path("a.wasm"), "").expect("writes");
+        assert_eq!(folder.scan(later + SETTLE, true).expect("scans"), []);
+        assert_eq!(folder.scan(later + SETTLE * 3, false).expect("scans"), []);
+        fs::write(path("a.wasm"), "one and two").expect("writes");
+        assert_eq!(folder.scan(later + SETTLE * 4, true).expect("scans"), []);
+        assert_eq!(folder.scan(later + SETTLE * 5, false).expect("scans"), [], "it is what it was");
+        let later = later + SETTLE * 5;
 
         // Deleted and renamed into place, with the same content: nothing happened.
         let later = later + SETTLE * 2;

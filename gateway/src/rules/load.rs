@@ -20,6 +20,8 @@ pub(super) const FILE_BYTES: u64 = 32 << 20;
 /// What every wasm file begins with, then what tells modules from components.
 const MAGIC: &[u8] = b"\0asm";
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+/// Bytes in front of the first section.
+const HEADER: usize = 8;
 /// The package of the contract; a plugin may import from it alone.
 const PACKAGE: &str = "vestibule:rule/";
 const VERSION: &str = "0.1.0";
@@ -53,6 +55,9 @@ pub enum LoadError {
     /// It does not offer what the contract asks for.
     #[error("it is WebAssembly, but no rule for the contract {PACKAGE}rule@{VERSION}: {0}")]
     NoRule(String),
+    /// Its end is missing.
+    #[error("it is cut off: its {0} bytes end in the middle; copy it again")]
+    CutOff(usize),
     /// It is broken.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
@@ -71,6 +76,9 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, LoadError> {
         let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).into_owned();
         return Err(LoadError::NotWasm(beginning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()));
     };
+    if !is_whole(&bytes[HEADER.min(bytes.len())..]) {
+        return Err(LoadError::CutOff(bytes.len()));
+    }
     // A bug of the compiler on strange bytes must not end the gateway.
     let work = AssertUnwindSafe(|| {
         let component = if layer.starts_with(COMPONENT) { bytes.to_vec() } else { componentize(engine, bytes)? };
@@ -82,12 +90,26 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, LoadError> {
     describe(engine, pre, blake3::hash(bytes))
 }
 
+/// Whether the sections end where the bytes do: each is a number, its size in LEB128, and so many bytes (WebAssembly core
+/// specification, 5.5.2; components have the same frame).
+fn is_whole(mut sections: &[u8]) -> bool {
+    while let Some((_, rest)) = sections.split_first() {
+        let Some(last) = rest.iter().take(5).position(|byte| byte & 0x80 == 0) else { return false };
+        let (size, content) = rest.split_at(last + 1);
+        let size = size.iter().rev().fold(0_usize, |size, byte| size << 7 | usize::from(byte & 0x7f));
+        let Some(after) = content.get(size..) else { return false };
+        sections = after;
+    }
+    true
+}
+
 /// The causes of an error in one line.
 pub(super) fn sentence(error: &wasmtime::Error) -> String {
     format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn componentize(engine: &Engine, module: &[u8]) -> Result<Vec<u8>, LoadError> {
+    Module::validate(&engine.wasm, module).map_err(|error| LoadError::Compile(sentence(&error)))?;
     let encoded = ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
     encoded.map_err(|error| {
         // The encoder's own words are for people who build toolchains; the imports usually say it all.

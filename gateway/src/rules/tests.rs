@@ -193,7 +193,7 @@ fn what_is_no_plugin_is_refused_with_a_sentence() {
     let newer = refused(&importing("vestibule:rule/host@9.0.0", "log"));
     assert!(newer.contains("`vestibule:rule/host@9.0.0`"), "{newer}");
     assert!(matches!(load(&engine, b"\0asm\x01\0\0\0").err(), Some(LoadError::NoRule(_))));
-    assert!(matches!(load(&engine, &FIXTURE[..FIXTURE.len() / 2]).err(), Some(LoadError::Compile(_))));
+    assert!(matches!(load(&engine, &FIXTURE[..FIXTURE.len() / 2]).err(), Some(LoadError::CutOff(_))));
     assert!(matches!(load(&engine, &vec![0; (32 << 20) + 1]).err(), Some(LoadError::TooLarge(_))));
 }
 

@@ -139,3 +139,19 @@ fn what_is_wrong_at_start_is_an_exit_code_and_a_sentence() {
         assert!(stderr.contains(said), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn a_source_that_calls_for_each_line_is_lost_once_when_it_stays_away() {
+    let address = free_port();
+    let setting = json_terminal(address).replace("max_frame_bytes = 4096", "lost_after_s = 1");
+    let gateway = Running::start(&setting).await;
+    for _ in 0..3 {
+        let mut source = Source::connect(address).await;
+        source.say(b"{\"kind\":\"supply.low\"}\n").await;
+        assert!(source.answer().await.expect("answer")["seq"].is_u64());
+    }
+    gateway.kind(Kind::CommsLost).await;
+    let comms: Vec<_> = gateway.kinds().into_iter().filter(|line| line.contains("comms.")).collect();
+    assert_eq!(comms.len(), 2, "{comms:?}");
+    gateway.stop().await;
+}

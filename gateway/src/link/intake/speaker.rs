@@ -15,6 +15,8 @@ use crate::terminals::Terminal;
 
 /// Most unknown terminals remembered, so that each is reported once.
 const MAX_UNKNOWN: usize = 1024;
+/// What stands for a name that cannot be used.
+const NAMELESS: &str = "-";
 /// How often it is noted down that an unknown terminal still speaks.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
@@ -34,7 +36,7 @@ impl Intake {
         }
         // Left out or replaced, a strange character would make two terminals one.
         if !is_name(name) {
-            self.report_unknown("-", "gives no name that can be used", "refused");
+            self.report_unknown(NAMELESS, "gives no name that can be used", "refused");
             return Err("no name of a terminal: 1 to 32 letters, digits, `-`, `_` or `.`".to_owned());
         }
         let outcome = match unknown {
@@ -78,7 +80,9 @@ impl Intake {
             "profile": self.profile_name, "outcome": outcome,
         });
         let row = RegisterRow { kind: RegisterKind::Heard, key: name.to_owned(), body: heard.as_object().cloned() };
-        self.pass_on(Submission { events, register: vec![row], ..Submission::default() });
+        // Whoever has no name cannot be adopted.
+        let register = if name == NAMELESS { Vec::new() } else { vec![row] };
+        self.pass_on(Submission { events, register, ..Submission::default() });
     }
 }
 

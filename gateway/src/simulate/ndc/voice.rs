@@ -8,6 +8,8 @@ use crate::simulate::talk::{self, Heard, Said};
 
 /// The configuration id that a simulated terminal reports at power-up.
 const CONFIG_ID: &str = "0022";
+/// Notes in a cassette that was filled.
+const FILLED: u32 = 2_500;
 /// Reject bin and four cassettes, or a printer's paper, ribbon, print head and knife.
 const PRINTER_REST: &str = "111";
 
@@ -20,6 +22,16 @@ pub struct Voice {
     in_service: bool,
     serial: u16,
     coordination: u8,
+    counts: Counts,
+}
+
+/// What the terminal has counted since it was made: its basic supply counters.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    transactions: u32,
+    dispensed: [u32; 4],
+    last: [u32; 4],
+    captured: u32,
 }
 
 impl Voice {
@@ -32,6 +44,7 @@ impl Voice {
             in_service: true,
             serial: 1638,
             coordination: b'0',
+            counts: Counts::default(),
         }
     }
 
@@ -39,7 +52,13 @@ impl Voice {
     pub fn say(&mut self, act: Act) -> Vec<Said> {
         match act {
             Act::Withdraw(_) | Act::Deposit(_) | Act::Decline if !self.in_service => Vec::new(),
-            Act::Withdraw(notes) => self.transaction("AB   A  ", value(notes)),
+            Act::Withdraw(notes) => {
+                self.counts.last = notes.map(u32::from);
+                for (sum, taken) in self.counts.dispensed.iter_mut().zip(notes) {
+                    *sum = sum.saturating_add(u32::from(taken));
+                }
+                self.transaction("AB   A  ", value(notes))
+            }
             Act::Deposit(notes) => self.transaction("DB   A  ", value(notes)),
             Act::Decline => self.transaction("AB   A  ", 2_000),
             Act::Cassette(number, level) => {
@@ -52,7 +71,10 @@ impl Voice {
                 let severity = if level == Level::Good { 0 } else { 2 };
                 vec![self.unsolicited(&format!("G0|{severity}|00|{}{PRINTER_REST}", supply_digit(level)))]
             }
-            Act::CardCaptured => vec![self.unsolicited("D1|0|0006000000|1")],
+            Act::CardCaptured => {
+                self.counts.captured += 1;
+                vec![self.unsolicited("D1|0|0006000000|1")]
+            }
             // Nothing came out, and the dispenser says that it cannot go on; an engineer's test says that it can again.
             Act::Jam => vec![self.cash_handler('2', [0; 4], "40000", "04")],
             Act::Repair => vec![self.cash_handler('0', [0; 4], "00000", "00")],
@@ -71,9 +93,12 @@ impl Voice {
         let mut fields = message.split(|byte| *byte == 0x1c);
         let class = *fields.next()?.first()?;
         match class {
-            b'1' => match fields.nth(2)?.first()? {
-                b'1' => self.in_service = true,
-                b'2' => self.in_service = false,
+            b'1' => match fields.nth(2)? {
+                [b'1', ..] => self.in_service = true,
+                [b'2', ..] => self.in_service = false,
+                [b'4'] | [b'4', b'1'] => return Some(self.message("22", &format!("|F|2{}", self.counters()))),
+                // Of what else it could report it keeps no account: the command is one that it does not know.
+                [b'4' | b'5' | b'7', ..] => return Some(self.message("22", "|C")),
                 _ => {}
             },
             b'3' => {}
@@ -81,6 +106,16 @@ impl Voice {
             _ => return None,
         }
         Some(self.message("22", "|9"))
+    }
+
+    /// The basic supply counters: serial number, transactions, and for each cassette what is in it, was rejected, was
+    /// dispensed ever and last; cards captured, envelopes, film, last envelope.
+    fn counters(&self) -> String {
+        let Counts { transactions, dispensed, last, captured } = &self.counts;
+        let row = |notes: &[u32; 4]| notes.iter().map(|count| format!("{count:05}")).collect::<String>();
+        let left = dispensed.map(|taken| FILLED.saturating_sub(taken));
+        let (left, none, dispensed, last) = (row(&left), row(&[0; 4]), row(dispensed), row(last));
+        format!("{:04}{transactions:07}{left}{none}{dispensed}{last}{captured:05}{:015}", self.serial, 0)
     }
 
     fn transaction(&mut self, opcode: &str, euro: u32) -> Vec<Said> {
@@ -99,6 +134,7 @@ impl Voice {
         );
         let request = self.message("11", &request);
         self.serial = (self.serial + 1) % 10_000;
+        self.counts.transactions += 1;
         vec![Said::Message(request), Said::Wait(700), Said::Message(self.message("22", "|B"))]
     }
 
@@ -173,6 +209,22 @@ mod tests {
         assert_eq!((fields[7].len(), fields[9].len()), (8, 16));
         assert!(fields[13].starts_with("216381"), "{}", fields[13]);
         assert_eq!(messages[1], "22|001000001|||B");
+    }
+
+    #[test]
+    fn it_reports_its_counters_and_refuses_what_it_does_not_count() {
+        use crate::protocol::ndc;
+        let mut voice = Voice::new("001", 1);
+        voice.say(Act::Withdraw([0, 2, 1, 0]));
+        voice.say(Act::CardCaptured);
+        let report = voice.answer(b"1\x1c001\x1c\x1c4").expect("an answer");
+        let read = serde_json::to_value(ndc::decode(&report, &ndc::Options::default()).expect("decodes"));
+        let read = read.expect("serialises").to_string();
+        for part in ["\"notes_in_cassettes\":[2500,2498,2499,2500]", "\"last_notes_dispensed\":[0,2,1,0]"] {
+            assert!(read.contains(part), "{part} not in {read}");
+        }
+        assert!(read.contains("\"cards_captured\":1") && read.contains("\"transaction_count\":1"), "{read}");
+        assert_eq!(voice.answer(b"1\x1c001\x1c\x1c42").as_deref(), Some(b"22\x1c001\x1c\x1c\x1cC".as_slice()));
     }
 
     #[test]
