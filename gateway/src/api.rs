@@ -33,7 +33,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
-pub(crate) use self::tls::certificates;
 pub use self::tls::{Client as ClientCertificate, Config as TlsConfig, Tls};
 
 use self::audit::Audit;

@@ -36,7 +36,6 @@ use jiff::Timestamp;
 pub use self::config::{Certificate, Config, Loopback};
 pub use self::failures::Failures;
 pub use self::file::{FileFault, read, update};
-pub(crate) use self::file::{Look, look};
 pub use self::identity::{Identity, Means, Terminals};
 pub use self::limit::{Limiter, Rate, Source};
 pub use self::role::{Permission, Role};
@@ -45,6 +44,7 @@ pub use self::token::{Digest, Minted};
 
 use self::store::Unfit;
 use self::token::Presented;
+use crate::watch::{Look, look};
 
 /// What somebody shows of themselves.
 #[derive(Clone, Copy, Debug, Default)]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::stall::Stall;
-use super::tls::{self, Tls};
+use super::tls::Tls;
 use crate::auth::Source;
 use crate::metrics::Metrics;
 
@@ -88,7 +88,7 @@ impl Server {
         let why = match timeout(self.config.header_timeout(), handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-                let subject = shown.and_then(tls::subject).map(Arc::from);
+                let subject = shown.and_then(crate::tls::subject).map(Arc::from);
                 return self.serve(stream, Peer { source, subject }, routes).await;
             }
             Ok(Err(error)) => error.to_string(),

@@ -4,19 +4,17 @@
 //! read. This machine's own connections are let off that, so that health checks need no certificate; what they may do is for
 //! `auth` to say, as for everybody.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsAcceptor;
-use x509_cert::der::Decode;
 
-use crate::auth::{Look, look};
+use crate::tls::{self, Own, roots};
+use crate::watch::Watch;
 
 /// Encryption of the HTTP interface.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -62,12 +60,12 @@ impl Config {
         Material::load(self).map(|_| ())
     }
 
-    fn looks(&self) -> Looks {
-        [Some(&self.certificate), Some(&self.key), self.ca.as_ref()].map(|path| path.and_then(|path| look(path)))
+    fn watch(&self) -> Watch {
+        Watch::new(
+            [Some(&self.certificate), Some(&self.key), self.ca.as_ref()].into_iter().flatten().cloned().collect(),
+        )
     }
 }
-
-type Looks = [Option<Look>; 3];
 
 /// What is in force.
 struct Material {
@@ -78,22 +76,17 @@ struct Material {
 
 impl Material {
     fn load(config: &Config) -> Result<Material, String> {
-        let chain = certificates(&config.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| fault(&config.key, &error))?;
-        let expires = chain.first().and_then(expiry).ok_or_else(|| fault(&config.certificate, &"is no certificate"))?;
-        let roots = config.ca.as_deref().map(roots).transpose()?;
-        let provider = Arc::new(ring::default_provider());
+        let own = Own::read(&config.certificate, &config.key).map_err(sentence)?;
+        let expires = own.expiry().ok_or_else(|| format!("{}: is no certificate", config.certificate.display()))?;
+        let issuers = config.ca.as_deref().map(roots).transpose().map_err(sentence)?;
+        let provider = tls::provider();
         let make = |client: Client| -> Result<TlsAcceptor, String> {
-            let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())?;
-            let builder = match &roots {
-                Some(roots) => builder.with_client_cert_verifier(verifier(roots, &provider, client)?),
+            let builder = tls::server(&provider).map_err(sentence)?;
+            let builder = match &issuers {
+                Some((roots, _)) => builder.with_client_cert_verifier(verifier(roots, &provider, client)?),
                 None => builder.with_no_client_auth(),
             };
-            let mut server = builder
-                .with_single_cert(chain.clone(), key.clone_key())
-                .map_err(|error| format!("{} and {}: {error}", config.certificate.display(), config.key.display()))?;
+            let mut server = own.serve(builder).map_err(sentence)?;
             server.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(TlsAcceptor::from(Arc::new(server)))
         };
@@ -111,46 +104,15 @@ fn verifier(
     builder.build().map_err(|error| format!("http.tls.ca: {error}"))
 }
 
-fn fault(path: &Path, reason: &dyn std::fmt::Display) -> String {
-    format!("{}: {reason}", path.display())
-}
-
-/// The certificates of a file.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let found = read.map_err(|error| fault(path, &error))?;
-    if found.is_empty() { Err(fault(path, &"holds no certificate")) } else { Ok(found) }
-}
-
-fn roots(path: &Path) -> Result<Arc<RootCertStore>, String> {
-    let mut roots = RootCertStore::empty();
-    for issuer in certificates(path)? {
-        roots.add(issuer).map_err(|error| fault(path, &error))?;
-    }
-    Ok(Arc::new(roots))
-}
-
-fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
-    let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
-    i64::try_from(parsed.tbs_certificate().validity().not_after.to_unix_duration().as_secs()).ok()
-}
-
-/// The subject of a certificate as RFC 4514 writes it; what could be taken for another part of it is escaped.
-pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
-    let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
-    Some(parsed.tbs_certificate().subject().to_string()).filter(|subject| !subject.is_empty())
+fn sentence(fault: tls::Fault) -> String {
+    fault.to_string()
 }
 
 /// The TLS side of the interface.
 pub struct Tls {
     config: Config,
     current: RwLock<Arc<Material>>,
-    seen: Mutex<Seen>,
-}
-
-struct Seen {
-    taken: Looks,
-    before: Looks,
+    watch: Mutex<Watch>,
 }
 
 impl Tls {
@@ -159,9 +121,9 @@ impl Tls {
     /// # Errors
     /// Where one cannot be used, and why.
     pub fn open(config: Config) -> Result<Tls, String> {
-        let taken = config.looks();
+        let watch = Mutex::new(config.watch());
         let material = Material::load(&config)?;
-        Ok(Tls { config, current: RwLock::new(Arc::new(material)), seen: Mutex::new(Seen { taken, before: taken }) })
+        Ok(Tls { config, current: RwLock::new(Arc::new(material)), watch })
     }
 
     /// What accepts a connection.
@@ -185,14 +147,11 @@ impl Tls {
     /// # Errors
     /// Where they cannot be used: why. Those before stay in force.
     pub(super) fn reload(&self) -> Option<Result<(), String>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.config.looks();
-        let still = now == seen.before;
-        seen.before = now;
-        if now == seen.taken || !still {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watch.has_changed() {
             return None;
         }
-        seen.taken = now;
+        watch.take();
         Some(Material::load(&self.config).map(|material| {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
         }))
@@ -201,6 +160,8 @@ impl Tls {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
     use super::*;
@@ -244,7 +205,7 @@ mod tests {
         let mixed = Config { key: other.key.clone(), ..good.clone() };
         assert!(mixed.check().is_err_and(|reason| reason.contains("cert.pem and")));
         let absent = Config { certificate: "/nowhere".into(), ..good.clone() };
-        assert!(absent.check().is_err_and(|reason| reason.starts_with("/nowhere: ")));
+        assert!(absent.check().is_err_and(|reason| reason.starts_with("/nowhere cannot be read: ")));
         let empty = Config { certificate: good.key.clone(), ..good.clone() };
         assert!(empty.check().is_err_and(|reason| reason.ends_with("holds no certificate")));
         let with_ca = Config { ca: Some(other.certificate), client: Client::Required, ..good };
@@ -255,9 +216,8 @@ mod tests {
     async fn where_certificates_are_required_only_this_machine_comes_without() {
         let dir = tempfile::tempdir().expect("a folder");
         let config = write(dir.path(), "one");
-        let mut roots = RootCertStore::empty();
-        roots.add(certificates(&config.certificate).expect("is read").remove(0)).expect("is a root");
-        let client = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let (roots, _) = roots(&config.certificate).expect("is a root");
+        let client = rustls::ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS12])
             .expect("the provider has it")
             .with_root_certificates(roots)
@@ -272,17 +232,6 @@ mod tests {
             let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
             let (server, _client) = tokio::join!(tls.acceptor(local).accept(near), connector.connect(name, far));
             assert_eq!(server.is_ok(), accepted, "{required:?} {local} {:?}", server.err());
-        }
-    }
-
-    #[test]
-    fn a_subject_cannot_pretend_to_be_another() {
-        let dir = tempfile::tempdir().expect("a folder");
-        for (name, written) in [("noc", "CN=noc,O=Bank"), ("noc,O=Bank", "CN=noc\\,O\\=Bank,O=Bank")] {
-            let config = write(dir.path(), name);
-            let chain = certificates(&config.certificate).expect("is read");
-            let subject = subject(&chain[0]).expect("has one");
-            assert_eq!(subject.replace("O\\=", "O="), written.replace("O\\=", "O="), "{name}");
         }
     }
 }

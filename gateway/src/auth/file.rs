@@ -41,16 +41,6 @@ pub enum FileFault {
     },
 }
 
-/// What a file looks like from outside: it has changed where this has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look([i64; 4], u64, u64);
-
-/// What the file looks like; `None` where there is none.
-pub(crate) fn look(path: &Path) -> Option<Look> {
-    let data = fs::metadata(path).ok()?;
-    Some(Look([data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()], data.ino(), data.len()))
-}
-
 /// Reads the file. One that is not there holds no tokens.
 ///
 /// # Errors
@@ -129,6 +119,7 @@ mod tests {
     use std::os::unix::fs::OpenOptionsExt;
 
     use super::*;
+    use crate::watch::look;
 
     #[test]
     fn the_file_is_made_for_its_owner_alone_and_refused_where_others_may_use_it() {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Identity;
+use super::identity::Identity;
 
 /// Content type of the health payload.
 pub(super) const CONTENT_TYPE: &str = "application/json";

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::backoff::{Backoff, chance};
+use crate::mqtt::{Backoff, chance};
 
 /// First and longest pause before what was put off is sent again.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -17,7 +17,7 @@
 
 use std::fmt::Write;
 
-use super::Identity;
+use super::identity::Identity;
 use super::topic::push_encoded;
 use crate::log::Stored;
 

@@ -7,10 +7,10 @@ use super::connection::Connection;
 use super::health::{self, Status};
 use super::session::{Lost, Session};
 use super::window::Message;
-use super::wire::{Content, Packet, Publication};
-use super::{payload, topic};
+use super::{payload, states, topic};
 use crate::event::Severity;
 use crate::log::Stored;
+use crate::mqtt::{Content, Packet, Publication};
 
 /// Bytes of a batch's packet beside its payload and topic, at most.
 const BATCH_FRAME: usize = 256;
@@ -98,9 +98,36 @@ impl Session {
         Ok(())
     }
 
+    /// Sends the next state that is due, if there is one and it may go.
+    pub(super) fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
+        if !connection.takes_states() {
+            return Ok(());
+        }
+        self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
+        while connection.window.has_room_aside() && connection.client.is_ready() {
+            let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
+            let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
+            let state = self.is_there.ask(&name).then_some(standing.state);
+            let text = states::payload(&name, &state, standing.as_of, self.log.id_prefix());
+            let (topic, content) = (self.topics.state(&name), self.describes(states::CONTENT_TYPE));
+            match self.packet(connection, Publication { topic, payload: text.into(), retain: true, content }) {
+                Ok(packet) => {
+                    connection.states.sent(&name, state, now);
+                    let id = connection.window.send(Message::State, now);
+                    connection.client.say(packet, id)?;
+                }
+                Err(reason) => {
+                    tracing::warn!(terminal = name, reason, "a terminal's state cannot be published");
+                    connection.states.give_up(&name, state);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The packet; a sentence where it cannot be sent. One that is too large would end this connection and every one
     /// after it.
-    pub(super) fn packet(&self, connection: &Connection, publication: Publication) -> Result<Packet, String> {
+    fn packet(&self, connection: &Connection, publication: Publication) -> Result<Packet, String> {
         if publication.topic.len() > topic::MAX_BYTES {
             return Err(format!("topic of {} bytes, at most {}", publication.topic.len(), topic::MAX_BYTES));
         }
@@ -110,7 +137,7 @@ impl Session {
     }
 
     /// The content type, where it is to be said.
-    pub(super) fn describes(&self, kind: &'static str) -> Option<Content> {
+    fn describes(&self, kind: &'static str) -> Option<Content> {
         self.config.content_type.then_some(Content { kind, encoding: None })
     }
 

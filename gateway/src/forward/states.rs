@@ -19,11 +19,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::session::{Lost, Session};
-use super::window::Message;
-use super::wire::{Publication, Verdict};
 use crate::log::Standing;
+use crate::mqtt::Verdict;
 
 /// Content type of a state.
 pub(super) const CONTENT_TYPE: &str = "application/json";
@@ -158,35 +155,6 @@ impl States {
             self.due.insert(name);
             self.send_at = Some(now + pause);
         }
-    }
-}
-
-impl Session {
-    /// Sends the next state that is due, if there is one and it may go.
-    pub(super) fn publish_state(&self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
-        if !connection.takes_states() {
-            return Ok(());
-        }
-        self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
-        while connection.window.has_room_aside() && connection.client.is_ready() {
-            let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
-            let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
-            let state = self.is_there.ask(&name).then_some(standing.state);
-            let text = payload(&name, &state, standing.as_of, self.log.id_prefix());
-            let (topic, content) = (self.topics.state(&name), self.describes(CONTENT_TYPE));
-            match self.packet(connection, Publication { topic, payload: text.into(), retain: true, content }) {
-                Ok(packet) => {
-                    connection.states.sent(&name, state, now);
-                    let id = connection.window.send(Message::State, now);
-                    connection.client.say(packet, id)?;
-                }
-                Err(reason) => {
-                    tracing::warn!(terminal = name, reason, "a terminal's state cannot be published");
-                    connection.states.give_up(&name, state);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::Identity;
+use super::identity::Identity;
 use crate::event::Event;
 
 /// Most bytes of a topic that MQTT can carry.

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::client::Broken;
 use super::connection::Connection;
 use super::session::{Lost, Session};
 use super::window::Message;
-use super::wire::{Verdict, Word};
 use crate::log::Outcome;
+use crate::mqtt::{Broken, Verdict, Word};
 
 /// Most events that an access list holds back before the oldest of them are set aside.
 const FORBIDDEN: usize = 1024;
@@ -83,15 +82,10 @@ impl Session {
         }
     }
 
-    /// How long an acknowledgement may take.
-    pub(super) fn patience(&self) -> Duration {
-        Duration::from_secs(u64::from(self.config.ack_timeout_s.max(1)))
-    }
-
     /// Lets a window grow that was lowered where acknowledgements did not come in time: as far as they come briskly, so
     /// that a slow line is not driven into the next timeout.
     fn pace(&mut self, connection: &mut Connection, age: Duration) {
-        connection.brisk = if age < self.patience() / BRISK { connection.brisk + 1 } else { 0 };
+        connection.brisk = if age < self.broker.patience() / BRISK { connection.brisk + 1 } else { 0 };
         if self.limit < self.config.window && connection.brisk >= GROW_AFTER * usize::from(self.limit) {
             self.limit = self.limit.saturating_mul(2).min(self.config.window);
             connection.window.set_limit(self.limit.min(connection.most));

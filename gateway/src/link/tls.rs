@@ -26,6 +26,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::tls::expiry;
+
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -54,9 +56,8 @@ pub(super) struct Secured<S> {
 }
 
 impl<S> Secured<S> {
-    fn new(stream: S, chain: Option<Vec<CertificateDer<'static>>>) -> Secured<S> {
-        let leaf = chain.iter().flatten().next();
-        Secured { peer: leaf.map(Pin::of), expiry: leaf.and_then(material::expiry), stream }
+    fn new(stream: S, leaf: Option<&CertificateDer<'_>>) -> Secured<S> {
+        Secured { peer: leaf.map(Pin::of), expiry: leaf.and_then(expiry), stream }
     }
 }
 
@@ -85,12 +86,8 @@ impl Tls {
         let material = self.material()?;
         let acceptor = TlsAcceptor::from(material.server.clone().ok_or("this side does not listen")?);
         let stream = within(acceptor.accept(stream)).await?;
-        let chain = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .map(|chain| chain.iter().cloned().map(CertificateDer::into_owned).collect());
-        Ok(Secured::new(stream, chain))
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        Ok(Secured::new(stream, leaf.as_ref()))
     }
 
     /// The client's part, to the host of this name.
@@ -104,12 +101,8 @@ impl Tls {
         let name = self.config.server_name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
         let stream = within(connector.connect(name, stream)).await?;
-        let chain = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .map(|chain| chain.iter().cloned().map(CertificateDer::into_owned).collect());
-        Ok(Secured::new(stream, chain))
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        Ok(Secured::new(stream, leaf.as_ref()))
     }
 }
 

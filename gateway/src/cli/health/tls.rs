@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-};
+use rustls::{CertificateError, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 
-use crate::api;
+use crate::tls;
 
 /// Speaks TLS on a connection to whoever holds the key of the certificate in this file.
 pub(super) fn wrap(
@@ -20,10 +18,9 @@ pub(super) fn wrap(
     address: SocketAddr,
     certificate: &Path,
 ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let expected = api::certificates(certificate).map_err(io::Error::other)?.into_iter().next();
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+    let expected = tls::certificates(certificate).map_err(io::Error::other)?.into_iter().next();
+    let provider = tls::provider();
+    let config = tls::client(&provider)
         .map_err(io::Error::other)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Known { expected, provider }))

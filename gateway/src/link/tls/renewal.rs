@@ -1,45 +1,36 @@
 //! Certificates that are renewed while the gateway runs.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::Tls;
 use crate::event::{Event, Kind};
 use crate::link::intake::Intake;
+use crate::watch::Watch;
 
-/// How often the files are looked at. Looking is enough: it follows links that are switched and folders that are
-/// mounted, which a watch on a folder may miss, and costs three calls.
+/// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What the files look like from outside: size, time of change, and number in the file system.
-type Look = Vec<Option<(u64, Option<SystemTime>, u64)>>;
 
 /// Takes the link's certificates. The future takes them again whenever they have changed, until the gateway stops.
 pub(crate) fn begin(tls: Arc<Tls>, intake: Arc<Intake>) -> impl Future<Output = ()> {
-    let seen = look(&tls);
+    let files = [&tls.config.certificate, &tls.config.key, &tls.config.ca];
+    let watch = Watch::new(files.into_iter().flatten().cloned().collect());
     let failed = !take(&tls, &intake, false);
-    renew(tls, intake, seen, failed)
+    renew(tls, intake, watch, failed)
 }
 
-async fn renew(tls: Arc<Tls>, intake: Arc<Intake>, mut taken: Look, mut failed: bool) {
-    let mut before = taken.clone();
+async fn renew(tls: Arc<Tls>, intake: Arc<Intake>, mut watch: Watch, mut failed: bool) {
     loop {
         tokio::select! {
             () = sleep(LOOK) => {}
             () = intake.stop().cancelled() => return,
         }
-        let now = look(&tls);
-        // Files are written in pieces, and key and certificate one after the other: wait until they stand still.
-        if now != taken && now == before {
+        if watch.has_changed() {
+            watch.take();
             failed = !take(&tls, &intake, failed);
-            taken.clone_from(&now);
         }
-        before = now;
     }
 }
 
@@ -71,13 +62,4 @@ fn take(tls: &Tls, intake: &Intake, failed_before: bool) -> bool {
 
 fn note(intake: &Intake, kind: Kind, what: &str) {
     intake.note(intake.owner(), Event::new(kind).detail(format!("link {}: TLS: {what}", intake.name)));
-}
-
-fn look(tls: &Tls) -> Look {
-    let files: [&Option<PathBuf>; 3] = [&tls.config.certificate, &tls.config.key, &tls.config.ca];
-    let stamp = |path: &PathBuf| {
-        let seen = fs::metadata(path).ok()?;
-        Some((seen.len(), seen.modified().ok(), seen.ino()))
-    };
-    files.into_iter().flatten().map(stamp).collect()
 }

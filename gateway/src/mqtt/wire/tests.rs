@@ -113,10 +113,10 @@ fn a_greeting_asks_for_a_clean_session_and_leaves_a_will() {
         content: Some(Content { kind: "application/json", encoding: None }),
     };
     let login = Some(("gw".to_owned(), "secret".to_owned()));
-    let greeting = Greeting { client_id: "id".to_owned(), keep_alive_s: 15, login, will };
+    let greeting = Greeting { client_id: "id".to_owned(), keep_alive_s: 15, will };
     for (version, level) in [(Version::V5, 5), (Version::V311, 4)] {
         let mut out = BytesMut::new();
-        version.greet(&greeting, &mut out).expect("is written");
+        version.greet(&greeting, &login, &mut out).expect("is written");
         assert_eq!(&out[2..9], [0, 4, b'M', b'Q', b'T', b'T', level]);
         assert_eq!(out[9], 0b1110_1110, "user name, password, will retained at QoS 1, clean");
         assert_eq!(&out[10..12], [0, 15]);

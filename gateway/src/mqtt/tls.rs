@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::tls::{self, Fault, Own, certificates};
 
 /// A clock that shows an earlier time than this was never set.
 const LONG_AGO: &str = "2025-01-01T00:00:00Z";
@@ -37,28 +37,23 @@ impl Default for Tls {
 
 impl Tls {
     /// The files that it names.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         [Some(&self.ca), self.certificate.as_ref(), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// Reads the files. Blocks for the time of a small read.
-    pub(super) fn read(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn read(&self) -> Result<Arc<ClientConfig>, String> {
+        let sentence = |fault: Fault| fault.to_string();
         let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(certificates(&self.ca)?);
+        // A system's bundle may have some that are too old to be read.
+        let (added, _) = roots.add_parsable_certificates(certificates(&self.ca).map_err(sentence)?);
         if added == 0 {
             return Err(format!("no certificate in {} can be used", self.ca.display()));
         }
-        let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
+        let builder = tls::client(&tls::provider()).map_err(sentence)?.with_root_certificates(roots);
         let config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
-                let private = PrivateKeyDer::from_pem_slice(&read(key)?)
-                    .map_err(|error| format!("{}: {error}", key.display()))?;
-                builder
-                    .with_client_auth_cert(certificates(certificate)?, private)
-                    .map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?
+                Own::read(certificate, key).and_then(|own| own.show(builder)).map_err(sentence)?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -66,21 +61,8 @@ impl Tls {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(format!("no certificate in {}", path.display())),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
-}
-
 /// A fault of TLS in words for whoever must mend it; `None` where the error is another's.
-pub(super) fn explain(error: &io::Error) -> Option<String> {
+pub(crate) fn explain(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(fault) => certificate(fault, &clock::now()),
@@ -178,6 +160,6 @@ mod tests {
         let tls = Tls { ca: ca.clone(), ..Tls::default() };
         assert!(tls.read().expect_err("is not there").contains("ca.pem cannot be read"));
         std::fs::write(&ca, "nothing of the kind").expect("writes");
-        assert!(tls.read().expect_err("is empty").starts_with("no certificate in "));
+        assert!(tls.read().expect_err("is empty").ends_with("holds no certificate"));
     }
 }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::broker::Login;
 use super::tls;
 use super::wire::{Garbled, Greeting, Limits, Packet, Version, Word};
 
@@ -32,16 +33,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Where to connect, and how.
 #[derive(Clone)]
-pub(super) struct Route {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Route {
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Settings of TLS and the name that the broker's certificate must bear; none for plain TCP.
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// Why there is no connection, or no more.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("the broker cannot be reached: {0}")]
     Unreachable(io::Error),
     #[error("no TLS with the broker: {0}")]
@@ -64,7 +65,7 @@ pub(super) enum Broken {
 
 impl Broken {
     /// The outcome of a connection attempt, as a metric label.
-    pub(super) fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Broken::Unreachable(_) => "unreachable",
             Broken::Tls(_) => "tls",
@@ -76,7 +77,7 @@ impl Broken {
 }
 
 /// A connection that the broker has accepted.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: Box<dyn Stream>,
     version: Version,
     heard: BytesMut,
@@ -91,18 +92,24 @@ pub(super) struct Client {
 
 impl Client {
     /// Connects and waits for the broker's welcome, all within `patience`.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         route: &Route,
         version: Version,
         greeting: &Greeting,
+        login: &Login,
         patience: Duration,
     ) -> Result<(Client, Limits), Broken> {
-        tokio::time::timeout(patience, Client::establish(route, version, greeting))
+        tokio::time::timeout(patience, Client::establish(route, version, greeting, login))
             .await
             .unwrap_or(Err(Broken::Timeout))
     }
 
-    async fn establish(route: &Route, version: Version, greeting: &Greeting) -> Result<(Client, Limits), Broken> {
+    async fn establish(
+        route: &Route,
+        version: Version,
+        greeting: &Greeting,
+        login: &Login,
+    ) -> Result<(Client, Limits), Broken> {
         let tcp = TcpStream::connect((route.host.as_str(), route.port)).await.map_err(Broken::Unreachable)?;
         // Single events must not wait for the acknowledgement of the segment before.
         tcp.set_nodelay(true).map_err(Broken::Unreachable)?;
@@ -125,7 +132,7 @@ impl Client {
             said_at: now,
             pinged_at: None,
         };
-        version.greet(greeting, &mut client.unsaid)?;
+        version.greet(greeting, login, &mut client.unsaid)?;
         match client.hear().await? {
             Word::Welcome(limits) => {
                 if let Some(seconds) = limits.keep_alive_s {
@@ -140,17 +147,17 @@ impl Client {
     }
 
     /// Whether the line keeps up with what is said.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.unsaid.len() < ENOUGH
     }
 
     /// Puts a packet behind what is to be written; [`Client::hear`] writes it.
-    pub(super) fn say(&mut self, packet: Packet, id: u16) -> Result<(), Broken> {
+    pub(crate) fn say(&mut self, packet: Packet, id: u16) -> Result<(), Broken> {
         Ok(packet.write(id, &mut self.unsaid)?)
     }
 
     /// Pings a broker that we did not speak to, or that did not speak to us, for the time of the keep-alive.
-    pub(super) fn keep_alive(&mut self, now: Instant, patience: Duration) -> Result<(), Broken> {
+    pub(crate) fn keep_alive(&mut self, now: Instant, patience: Duration) -> Result<(), Broken> {
         if self.pinged_at.is_some_and(|at| now.saturating_duration_since(at) > patience) {
             return Err(Broken::Silent);
         }
@@ -163,7 +170,7 @@ impl Client {
     }
 
     /// A word that has arrived whole.
-    pub(super) fn heard(&mut self) -> Result<Option<Word>, Broken> {
+    pub(crate) fn heard(&mut self) -> Result<Option<Word>, Broken> {
         let word = self.version.read(&mut self.heard)?;
         if word == Some(Word::Pong) {
             self.pinged_at = None;
@@ -172,7 +179,7 @@ impl Client {
     }
 
     /// Writes what is to be written, and returns with the next word. May be dropped and called again at any moment.
-    pub(super) async fn hear(&mut self) -> Result<Word, Broken> {
+    pub(crate) async fn hear(&mut self) -> Result<Word, Broken> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
@@ -213,7 +220,7 @@ impl Client {
     }
 
     /// Says farewell, after which the broker drops our will. Whether it arrives is not known, and changes nothing.
-    pub(super) async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         self.version.leave(&mut self.unsaid);
         let farewell = async {
             self.stream.write_all(&self.unsaid).await?;
@@ -247,11 +254,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::forward::wire::Publication;
+    use crate::mqtt::wire::Publication;
 
     fn greeting() -> Greeting {
         let will = Publication { topic: "h".to_owned(), payload: bytes::Bytes::new(), retain: false, content: None };
-        Greeting { client_id: "id".to_owned(), keep_alive_s: 15, login: None, will }
+        Greeting { client_id: "id".to_owned(), keep_alive_s: 15, will }
     }
 
     /// A client, and the other end of its line after the welcome.
@@ -260,7 +267,7 @@ mod tests {
         let route =
             Route { host: "127.0.0.1".to_owned(), port: listener.local_addr().expect("bound").port(), tls: None };
         let greeting = greeting();
-        let connect = Client::connect(&route, Version::V5, &greeting, Duration::from_secs(5));
+        let connect = Client::connect(&route, Version::V5, &greeting, &None, Duration::from_secs(5));
         let accept = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             stream.write_all(&[0x20, 3, 0, 0, 0]).await.expect("writes");

@@ -3,25 +3,25 @@
 use std::time::Duration;
 
 /// A random number for jitter and connection numbers; a constant where the system gives none.
-pub(super) fn chance() -> u64 {
+pub(crate) fn chance() -> u64 {
     getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Doubling delays with jitter, so that a branch full of gateways does not come back in step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     most: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Backoff { first, most, failures: 0 }
     }
 
     /// The delay before the next attempt: between half and the whole of the doubled one. `chance` is any random number.
-    pub(super) fn next(&mut self, chance: u64) -> Duration {
+    pub(crate) fn next(&mut self, chance: u64) -> Duration {
         let whole = self.first.saturating_mul(2_u32.saturating_pow(self.failures.min(24))).min(self.most);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;
@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// The last attempt was good.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -1,0 +1,25 @@
+//! MQTT as a client speaks it, 5 and 3.1.1: where the brokers are, one connection at a time, the wire. It knows no event
+//! and no command, and decides nothing for those who use it: the forwarder and the commands, each on a connection of its own.
+//!
+//! ```text
+//! Broker ─ settings, files ─→ Door ─→ Client ─ words ↔ packets ─ wire
+//!                   Round: which broker is tried next, and when
+//! ```
+
+mod address;
+mod backoff;
+mod broker;
+mod client;
+mod round;
+mod tls;
+mod wire;
+
+pub use self::address::Address;
+pub(crate) use self::backoff::{Backoff, chance};
+pub use self::broker::Broker;
+pub(crate) use self::broker::{Door, Unfit};
+pub(crate) use self::client::{Broken, Client};
+pub(crate) use self::round::Round;
+pub use self::tls::Tls;
+pub use self::wire::Version;
+pub(crate) use self::wire::{Content, Greeting, Limits, Packet, Publication, Verdict, Word};

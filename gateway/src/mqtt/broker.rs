@@ -1,0 +1,145 @@
+//! Where the brokers are and who we are to them: settings, and the files that a connection is made with. Those are read
+//! anew for each connection; while one lasts, a change of them is noticed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::client::Route;
+use super::{Address, Broken, Client, Greeting, Limits, Tls, Version};
+use crate::watch::Watch;
+
+/// User name and password; either may be empty.
+pub(super) type Login = Option<(String, String)>;
+
+/// The brokers of one installation, as one client of theirs sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Where they are, in the order in which they are tried.
+    pub addresses: Vec<Address>,
+    /// Which MQTT they speak.
+    pub version: Version,
+    /// TLS, for addresses that are spoken to by TLS.
+    pub tls: Option<Tls>,
+    /// Our client id; two clients with one id throw each other out.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// File with the password and nothing else.
+    pub password_file: Option<PathBuf>,
+    /// File with a token that stands in the password's place.
+    pub token_file: Option<PathBuf>,
+    /// Seconds of silence after which the broker is pinged.
+    pub keep_alive_s: u16,
+    /// Seconds for name lookup, TCP, TLS and MQTT handshake together.
+    pub connect_timeout_s: u16,
+    /// Seconds after which a missing acknowledgement ends the connection.
+    pub ack_timeout_s: u16,
+    /// Most bytes of one packet.
+    pub max_packet_bytes: u32,
+}
+
+/// What of a broker's files cannot be used: the setting that names it, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: {1}")]
+pub(crate) struct Unfit(pub(crate) &'static str, pub(crate) String);
+
+/// One broker with the files as they are now: ready to be connected to.
+pub(crate) struct Door {
+    route: Route,
+    login: Login,
+    version: Version,
+    patience: Duration,
+    /// The files, and how they looked.
+    pub(crate) watch: Watch,
+}
+
+impl Broker {
+    /// How long an acknowledgement may take.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(u64::from(self.ack_timeout_s.max(1)))
+    }
+
+    /// What of the files cannot be used now: the key, and a sentence. Blocks for the time of a few small reads.
+    pub(crate) fn unreadable(&self) -> Vec<(&'static str, String)> {
+        let tls = self.tls.clone().or_else(|| self.addresses.iter().any(|at| at.tls).then(Tls::default));
+        let tls = tls.and_then(|tls| tls.read().err()).map(|why| ("tls", why));
+        let login = self.login().err().map(|Unfit(key, why)| (key, why));
+        tls.into_iter().chain(login).collect()
+    }
+
+    /// Reads the files that a connection to this address needs. Blocks for the time of a few small reads.
+    pub(crate) fn door(&self, address: Address) -> Result<Door, Unfit> {
+        let tls = address.tls.then(|| self.tls.clone().unwrap_or_default());
+        let files = tls.iter().flat_map(Tls::files).map(|path| path.to_owned());
+        let files = files.chain(self.password_file.clone()).chain(self.token_file.clone());
+        let watch = Watch::new(files.collect());
+        let tls = match tls {
+            None => None,
+            Some(tls) => {
+                let name = tls.server_name.clone().unwrap_or_else(|| address.host.clone());
+                let name = name.try_into().map_err(|_| Unfit("tls", format!("`{}` is no host name", address.host)))?;
+                Some((tls.read().map_err(|why| Unfit("tls", why))?, name))
+            }
+        };
+        Ok(Door {
+            route: Route { host: address.host, port: address.port, tls },
+            login: self.login()?,
+            version: self.version,
+            patience: Duration::from_secs(u64::from(self.connect_timeout_s.max(1))),
+            watch,
+        })
+    }
+
+    /// Who we are.
+    fn login(&self) -> Result<Login, Unfit> {
+        let name = self.username.clone().unwrap_or_default();
+        let (key, path) = match (&self.password_file, &self.token_file) {
+            (Some(path), _) => ("password_file", path),
+            (None, Some(path)) => ("token_file", path),
+            (None, None) => return Ok((!name.is_empty()).then(|| (name, String::new()))),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some((name, text.trim_end_matches(['\r', '\n']).to_owned()))),
+            Err(error) => Err(Unfit(key, format!("`{}` cannot be read: {error}", path.display()))),
+        }
+    }
+}
+
+impl Door {
+    /// Connects and waits for the broker's welcome.
+    pub(crate) async fn open(&self, greeting: &Greeting) -> Result<(Client, Limits), Broken> {
+        Client::connect(&self.route, self.version, greeting, &self.login, self.patience).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_and_tokens_lose_their_last_line_end() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "s3cret \r\n").expect("writes");
+        let nobody = Broker {
+            addresses: Vec::new(),
+            version: Version::V5,
+            tls: None,
+            client_id: String::new(),
+            username: None,
+            password_file: None,
+            token_file: None,
+            keep_alive_s: 15,
+            connect_timeout_s: 20,
+            ack_timeout_s: 10,
+            max_packet_bytes: 1024,
+        };
+        let with_token = Broker { token_file: Some(path.clone()), ..nobody.clone() };
+        assert_eq!(with_token.login(), Ok(Some((String::new(), "s3cret ".to_owned()))));
+        let named = Broker { username: Some("gw".to_owned()), password_file: Some(path), ..nobody.clone() };
+        assert_eq!(named.login(), Ok(Some(("gw".to_owned(), "s3cret ".to_owned()))));
+        assert_eq!(nobody.login(), Ok(None));
+        let absent = Broker { token_file: Some("/nowhere".into()), ..nobody };
+        assert!(matches!(absent.unreadable()[..], [("token_file", _)]));
+    }
+}
