@@ -3,13 +3,13 @@
 //! Protocols are few and are code; models are many and are data. A profile never changes how bytes are decoded into a
 //! message, only the options of the codec and what the message's parts are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::event::{Component, Currency, Device};
+use crate::event::{Component, Currency, Device, Money};
 use crate::protocol::framing::Framing;
 use crate::protocol::journal::{Dialect, DialectError};
 use crate::protocol::{Protocol, iso8583, ndc};
@@ -75,6 +75,9 @@ pub struct Profile {
     /// What devices are called in an event's sentence, where the usual word does not fit.
     #[serde(default)]
     pub devices: BTreeMap<Device, String>,
+    /// What the two digits of a device's M-status mean. Makers tell their customers, and nobody else: these are yours.
+    #[serde(default)]
+    pub m_status: BTreeMap<Device, BTreeMap<String, String>>,
     /// Its cassettes.
     #[serde(default)]
     pub cassettes: Vec<Cassette>,
@@ -109,6 +112,16 @@ pub enum ProfileError {
         path: String,
         /// Where and why.
         source: Box<toml::de::Error>,
+    },
+    /// A value of the right type cannot be.
+    #[error("{path}: {key}: {reason}")]
+    Value {
+        /// The profile.
+        path: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The words of its journal cannot be used.
     #[error("{path}: {source}")]
@@ -192,6 +205,9 @@ impl Profile {
     fn parse(path: &str, text: &str, folder: Option<&Path>) -> Result<Profile, ProfileError> {
         let mut profile: Profile = toml::from_str(text)
             .map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        if let Some((key, reason)) = profile.fault() {
+            return Err(ProfileError::Value { path: path.to_owned(), key, reason });
+        }
         let spec_file = |name: &str| match folder {
             // A name is one file of the folder, never a path out of it.
             Some(folder) if !name.contains(['/', '\\']) => {
@@ -201,6 +217,46 @@ impl Profile {
         };
         let looked_up = profile.iso8583.look_up(spec_file);
         looked_up.map(|()| profile).map_err(|reason| ProfileError::Spec { path: path.to_owned(), reason })
+    }
+
+    /// What is wrong with values that are of the right type.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let mut numbers = HashSet::new();
+        for cassette in &self.cassettes {
+            if !numbers.insert(cassette.number) {
+                return Some(("cassettes", format!("there are two of number {}", cassette.number)));
+            }
+            let currency = cassette.currency.or(self.currency);
+            if currency.is_none_or(|currency| Money::parse(&cassette.denomination, currency).is_err()) {
+                let reason = format!("`{}` is no amount of a known currency", cassette.denomination);
+                return Some(("cassettes", reason));
+            }
+        }
+        let two_digits = |code: &str| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_digit());
+        let code = self.m_status.values().flat_map(BTreeMap::keys).find(|code| !two_digits(code))?;
+        Some(("m_status", format!("`{code}` is not two digits")))
+    }
+
+    /// What a device's M-status means, where that is known.
+    pub fn m_status(&self, device: Device, code: &str) -> Option<&str> {
+        self.m_status.get(&device)?.get(code).map(String::as_str)
+    }
+
+    /// What so many notes of each cassette are worth, first to last, where every cassette that gave any is known and all
+    /// hold one currency.
+    pub fn worth(&self, notes: &[u32]) -> Option<Money> {
+        let mut worth: Option<Money> = None;
+        for (number, count) in (1_u8..).zip(notes).filter(|(_, count)| **count > 0) {
+            let cassette = self.cassettes.iter().find(|cassette| cassette.number == number)?;
+            let note = Money::parse(&cassette.denomination, cassette.currency.or(self.currency)?).ok()?;
+            let before = worth.map_or(0, |money| money.minor);
+            let minor = note.minor.checked_mul(i64::from(*count)).and_then(|value| value.checked_add(before))?;
+            if worth.is_some_and(|money| money.currency != note.currency) {
+                return None;
+            }
+            worth = Some(Money { minor, currency: note.currency });
+        }
+        worth
     }
 
     /// What this model's device is called in a sentence: `cash handler`.
@@ -312,5 +368,21 @@ mod tests {
         assert_eq!(profile.supply(Device::CashHandler, 7), Component::Cassette(7));
         assert_eq!(profile.device_words(Device::NoteAcceptor), "recycler");
         assert_eq!(profile.device_words(Device::CashHandler), "cash handler");
+        assert_eq!(profile.worth(&[3, 0]).map(|money| money.minor), Some(6_000));
+        assert_eq!(profile.worth(&[3, 1]), None, "of an unknown cassette");
+        assert_eq!(profile.worth(&[0, 0]), None);
+        for (good, bad, key) in [
+            (
+                "{ number = 1, denomination = \"20.00\" }",
+                "{ number = 1, denomination = \"20.00\" }, { number = 1, denomination = \"50\" }",
+                "cassettes",
+            ),
+            ("\"20.00\"", "\"twenty\"", "cassettes"),
+            ("currency = \"EUR\"", "", "cassettes"),
+            ("currency = \"EUR\"", "currency = \"EUR\"\nm_status = { cash_handler = { \"4\" = \"jam\" } }", "m_status"),
+        ] {
+            let error = Profile::parse("x", &text.replace(good, bad), None).expect_err("refused").to_string();
+            assert!(error.starts_with(&format!("x: {key}: ")), "{error}");
+        }
     }
 }

@@ -164,7 +164,9 @@ fn block(adopt: &Adopt, known: &Value) -> Result<String, Exit> {
     let luno = (name != adopt.name).then(|| adopt.name.clone());
     let time_zone = known["time_zone"].as_str().map(str::to_owned);
     let terminal = Terminal { name, profile: profile.to_owned(), time_zone, luno };
-    toml::to_string(&Block { terminal: [terminal] }).map_err(|error| Exit::software(error.to_string()))
+    let block = toml::to_string(&Block { terminal: [terminal] }).map_err(|error| Exit::software(error.to_string()))?;
+    Config::parse(&block).map_err(|faults| Exit::from(crate::config::ConfigError::Faults(faults)))?;
+    Ok(block)
 }
 
 /// Puts a block at the end of a configuration: the file is replaced at once, and only by one without faults.

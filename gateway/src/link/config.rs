@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::tls::{self, Side};
+use crate::protocol::framing::Framing;
 use crate::protocol::{Protocol, xfs4iot};
 
 /// One way that a terminal is heard: a TCP port of its own, a TCP connection to it, or a serial port.
@@ -95,9 +96,9 @@ pub struct ListenerConfig {
     /// each message is not lost at each. Seconds; 0 for at once.
     #[serde(default = "lost_after_s")]
     pub lost_after_s: u64,
-    /// Longest frame or line, in bytes.
-    #[serde(default = "max_frame_bytes")]
-    pub max_frame_bytes: usize,
+    /// Longest frame, line or file, in bytes; what is usual for the protocol where absent.
+    #[serde(default)]
+    pub max_frame_bytes: Option<usize>,
     /// Whether commands may be sent to the terminals on it.
     #[serde(default)]
     pub commands: bool,
@@ -214,14 +215,16 @@ impl Config {
 
     /// Longest frame or line, in bytes.
     pub fn frame_limit(&self) -> usize {
-        self.max_frame_bytes.unwrap_or_else(|| match self.protocol {
-            Protocol::Xfs4iot => xfs4iot::MAX_MESSAGE,
-            _ => max_frame_bytes(),
-        })
+        self.max_frame_bytes.unwrap_or_else(|| usual_frame_bytes(self.protocol))
     }
 }
 
 impl ListenerConfig {
+    /// Longest frame, line or file, in bytes.
+    pub fn frame_limit(&self) -> usize {
+        self.max_frame_bytes.unwrap_or_else(|| usual_frame_bytes(self.protocol))
+    }
+
     /// What becomes of a terminal that nobody configured.
     pub fn unknown(&self) -> Unknown {
         self.unknown.unwrap_or(match self.protocol {
@@ -232,7 +235,8 @@ impl ListenerConfig {
 
     /// What is wrong with it: key and sentence.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults: Vec<_> = frame_fault(self.protocol, self.max_frame_bytes).into_iter().collect();
+        let own_limit = self.max_frame_bytes.and_then(|bytes| frame_fault(self.protocol, bytes));
+        let mut faults: Vec<_> = own_limit.into_iter().collect();
         faults.extend(self.commands.then(|| commands_fault(self.protocol)).flatten());
         if self.max_connections == 0 {
             faults.push(("max_connections", "must not be 0".to_owned()));
@@ -285,8 +289,12 @@ fn lost_after_s() -> u64 {
     10
 }
 
-fn max_frame_bytes() -> usize {
-    16 * 1024
+fn usual_frame_bytes(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Xfs4iot => xfs4iot::MAX_MESSAGE,
+        Protocol::Upload => Framing::UPLOAD.max(),
+        _ => 16 * 1024,
+    }
 }
 
 fn max_connections() -> usize {

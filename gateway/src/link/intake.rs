@@ -122,7 +122,7 @@ impl Intake {
             idle: idle(config.idle_timeout_s),
             listen_only: false,
             commands: config.commands,
-            max_frame_bytes: config.max_frame_bytes,
+            max_frame_bytes: config.frame_limit(),
             tls: config.tls.clone().map(|tls| Arc::new(Tls::new(tls, Side::Server))),
             profile_name: config.profile.clone().unwrap_or_else(|| config.protocol.usual_profile().to_owned()),
             profile,

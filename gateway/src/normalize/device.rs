@@ -32,7 +32,7 @@ pub fn device_status(status: &DeviceStatus, profile: &Profile) -> Vec<Event> {
         events.push(about(status, profile, kind, &words));
     }
     for event in &mut events {
-        attributes(event, status);
+        attributes(event, status, profile);
     }
     events
 }
@@ -130,12 +130,18 @@ fn worst_severity(status: &DeviceStatus, profile: &Profile) -> Option<Event> {
         2 => (Kind::DeviceWarning, "warning"),
         _ => return None,
     };
-    let words = match &status.m_status {
-        Some(m_status) => format!("{words}, M-status {m_status}"),
-        None => words.to_owned(),
+    let words = match (&status.m_status, meaning(status, profile)) {
+        (Some(m_status), Some(meaning)) => format!("{words}, M-status {m_status}: {meaning}"),
+        (Some(m_status), None) => format!("{words}, M-status {m_status}"),
+        (None, _) => words.to_owned(),
     };
     let event = about(status, profile, kind, &words);
     Some(event.attribute("error_severity", status.severity.clone().unwrap_or_default()))
+}
+
+/// What the M-status means, where the profile knows.
+fn meaning<'p>(status: &DeviceStatus, profile: &'p Profile) -> Option<&'p str> {
+    profile.m_status(status.device, status.m_status.as_deref()?)
 }
 
 fn supervisor_keys(status: &DeviceStatus, profile: &Profile) -> Event {
@@ -193,7 +199,7 @@ fn about(status: &DeviceStatus, profile: &Profile, kind: Kind, words: &str) -> E
 }
 
 /// What every event of a device status carries of it.
-fn attributes(event: &mut Event, status: &DeviceStatus) {
+fn attributes(event: &mut Event, status: &DeviceStatus, profile: &Profile) {
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             event.attributes.insert(name.to_owned(), value);
@@ -202,7 +208,10 @@ fn attributes(event: &mut Event, status: &DeviceStatus) {
     set("dig", Some(Value::from(status.dig.to_string())));
     set("transaction_status", status.transaction_status.map(|code| Value::from(code.to_string())));
     set("notes_dispensed", status.notes_dispensed.clone().map(Value::from));
+    let worth = status.notes_dispensed.as_deref().and_then(|notes| profile.worth(notes));
+    set("value_dispensed", worth.and_then(|money| serde_json::to_value(money).ok()));
     set("m_status", status.m_status.clone().map(Value::from));
+    set("m_status_meaning", meaning(status, profile).map(Value::from));
     set("m_data", status.m_data.clone().filter(|data| !data.is_empty()).map(Value::from));
     set("config_id", status.config_id.clone().map(Value::from));
     set("status_data", status.status_data.clone().map(Value::from));
@@ -285,6 +294,13 @@ mod tests {
         );
         assert_eq!(events[2].attributes["notes_dispensed"], serde_json::json!([0, 4, 0, 0]));
         assert_eq!(events[2].attributes["m_status"], "03");
+        assert_eq!(events[2].attributes.get("m_status_meaning"), None);
+
+        let mut profile = profile;
+        profile.m_status.entry(Device::CashHandler).or_default().insert("03".to_owned(), "notes skewed".to_owned());
+        let events = device_status(&status, &profile);
+        assert_eq!(events[1].detail, "cash handler: fatal error, M-status 03: notes skewed");
+        assert_eq!(events[2].attributes["m_status_meaning"], "notes skewed");
     }
 
     #[test]

@@ -74,11 +74,13 @@ fn carry_fields(event: &mut Event, entry: &Entry, context: &Context<'_>) {
     }
 }
 
-/// Sets the instant. A local time that does not exist, or exists twice, is decided for the offset before the change and flagged.
+/// Sets the instant. A local time that does not exist, or exists twice, is flagged, and decided for the offset before the
+/// change; for that behind it where the terminal's clock was seen to go back.
 pub(super) fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zone: &TimeZone) {
     match printed_at {
-        Some(LocalTime::Known(local)) => {
-            let (instant, ambiguous) = instant(local, time_zone);
+        Some(LocalTime::Known(local) | LocalTime::Again(local)) => {
+            let again = matches!(printed_at, Some(LocalTime::Again(_)));
+            let (instant, ambiguous) = instant(local, again, time_zone);
             event.occurred_at = instant;
             if let Some(why) = ambiguous {
                 event.attributes.insert("time_ambiguous".to_owned(), why.into());
@@ -97,7 +99,7 @@ pub fn day(printed_at: Option<LocalTime>, received_at: Timestamp, time_zone: &Ti
     let received = time_zone.to_datetime(received_at);
     let today = received.date();
     match printed_at {
-        Some(LocalTime::Known(local)) => local.date(),
+        Some(LocalTime::Known(local) | LocalTime::Again(local)) => local.date(),
         Some(LocalTime::TimeOfDay(time)) => {
             let days = [Some(today), today.yesterday().ok(), today.tomorrow().ok()];
             let apart = |day: &Date| day.to_datetime(time).duration_since(received).abs();
@@ -117,14 +119,15 @@ pub fn date_by_arrival(event: &mut Event, message: &Message, received_at: Timest
     event.attributes.insert("date_assumed".to_owned(), true.into());
 }
 
-fn instant(local: DateTime, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
+fn instant(local: DateTime, again: bool, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
     let ambiguous = time_zone.to_ambiguous_timestamp(local);
     let why = match ambiguous.offset() {
         AmbiguousOffset::Unambiguous { .. } => None,
         AmbiguousOffset::Gap { .. } => Some("gap"),
         AmbiguousOffset::Fold { .. } => Some("fold"),
     };
-    (ambiguous.compatible().ok(), why)
+    let instant = if again && why == Some("fold") { ambiguous.later() } else { ambiguous.compatible() };
+    (instant.ok(), why)
 }
 
 #[cfg(test)]
@@ -174,13 +177,15 @@ mod tests {
     #[test]
     fn gaps_and_folds_are_decided_and_flagged() {
         let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
-        for (local, expected, why) in [
-            (date(2030, 1, 15).at(5, 51, 33, 0), "2030-01-15T04:51:33Z", None),
-            (date(2030, 3, 31).at(2, 30, 0, 0), "2030-03-31T01:30:00Z", Some("gap")),
-            (date(2030, 10, 27).at(2, 30, 0, 0), "2030-10-27T00:30:00Z", Some("fold")),
-            (date(2030, 10, 27).at(3, 0, 0, 0), "2030-10-27T02:00:00Z", None),
+        for (local, again, expected, why) in [
+            (date(2030, 1, 15).at(5, 51, 33, 0), false, "2030-01-15T04:51:33Z", None),
+            (date(2030, 3, 31).at(2, 30, 0, 0), false, "2030-03-31T01:30:00Z", Some("gap")),
+            (date(2030, 3, 31).at(2, 30, 0, 0), true, "2030-03-31T01:30:00Z", Some("gap")),
+            (date(2030, 10, 27).at(2, 30, 0, 0), false, "2030-10-27T00:30:00Z", Some("fold")),
+            (date(2030, 10, 27).at(2, 10, 0, 0), true, "2030-10-27T01:10:00Z", Some("fold")),
+            (date(2030, 10, 27).at(3, 0, 0, 0), true, "2030-10-27T02:00:00Z", None),
         ] {
-            let (instant, ambiguous) = instant(local, &berlin);
+            let (instant, ambiguous) = instant(local, again, &berlin);
             assert_eq!((instant, ambiguous), (expected.parse().ok(), why), "{local}");
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clear::{Broken, Clear};
+use super::codes::{self, Network};
 use super::digits;
 use super::header::{Header, HeaderKind};
 use super::notation::{Content, Length};
@@ -63,6 +64,11 @@ fn plausible(clear: &Clear, spec: &Spec) -> i32 {
             (13, value) if clear.mti.version() == 0 => note(date(value, 0)),
             // The primary account number has a check digit.
             (2, value) => note(digits::checks(value)),
+            // A network management code that is known.
+            (70, value) if clear.mti.version() == 0 => {
+                let code = std::str::from_utf8(value).unwrap_or_default();
+                note(codes::network(0, code) != Network::Management(""));
+            }
             _ => {}
         }
         let Some(field) = spec.field(number) else { continue };

@@ -23,7 +23,7 @@ macro_rules! file {
 
 /// The specs that are part of the program, each behind the one it is based on. Where a message fits several, the first
 /// one is taken.
-const BUILTIN: [(&str, &str); 21] = [
+const BUILTIN: [(&str, &str); 23] = [
     file!("1987" "ascii"),
     file!("1987" "ascii-binary-bitmap"),
     file!("1987" "ascii-binary"),
@@ -33,6 +33,7 @@ const BUILTIN: [(&str, &str); 21] = [
     file!("1987" "bcd-right"),
     file!("1987" "bcd-n49"),
     file!("1987" "bcd-left-n49"),
+    file!("1987" "bcd-right-n49"),
     file!("1987" "ebcdic"),
     file!("1987" "ebcdic-hex"),
     file!("1993" "ascii"),
@@ -43,6 +44,7 @@ const BUILTIN: [(&str, &str); 21] = [
     file!("1993" "bcd-right"),
     file!("1993" "bcd-n49"),
     file!("1993" "bcd-left-n49"),
+    file!("1993" "bcd-right-n49"),
     file!("1993" "ebcdic"),
     file!("1993" "ebcdic-hex"),
 ];

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum LocalTime {
     /// Date and time.
     Known(DateTime),
+    /// Date and time, after the clock had gone back by up to an hour: where summer time ends, the second of two hours.
+    Again(DateTime),
     /// A time of day; no header has told the date yet.
     TimeOfDay(Time),
 }
@@ -17,7 +19,7 @@ pub enum LocalTime {
 impl std::fmt::Display for LocalTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LocalTime::Known(time) => time.fmt(f),
+            LocalTime::Known(time) | LocalTime::Again(time) => time.fmt(f),
             LocalTime::TimeOfDay(time) => time.fmt(f),
         }
     }
@@ -26,29 +28,46 @@ impl std::fmt::Display for LocalTime {
 /// Half a day: a time of day that is earlier by more than this belongs to the next day.
 const HALF_DAY_SECONDS: i64 = 12 * 60 * 60;
 
+/// An earlier time by up to this may be a line that was printed late; by more, the clock went back.
+const LATE_SECONDS: i64 = 60;
+/// What summer time is.
+const HOUR_SECONDS: i64 = 60 * 60;
+
 /// The last time that was printed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Calendar {
     last: Option<LocalTime>,
+    /// Until when, local, an hour that has been before may go on: set as the clock goes back.
+    again_until: Option<DateTime>,
 }
 
 impl Calendar {
     /// A header: date and time.
     pub(super) fn header(&mut self, time: DateTime) {
-        self.last = Some(LocalTime::Known(time));
+        if let Some(LocalTime::Known(last) | LocalTime::Again(last)) = self.last {
+            let back = last.duration_since(time).as_secs();
+            if back > LATE_SECONDS && back <= HOUR_SECONDS {
+                self.again_until = last.checked_add(1.hour()).ok();
+            }
+        }
+        self.again_until = self.again_until.filter(|until| time < *until);
+        self.last = Some(match self.again_until {
+            Some(_) => LocalTime::Again(time),
+            None => LocalTime::Known(time),
+        });
     }
 
     /// A time of day in front of a line. Small steps back stay on the same day: clocks are set, and lines are printed late.
     pub(super) fn line(&mut self, time: Time) {
-        self.last = Some(match self.last {
-            Some(LocalTime::Known(last)) => {
+        match self.last {
+            Some(LocalTime::Known(last) | LocalTime::Again(last)) => {
                 let same_day = last.date().to_datetime(time);
                 let earlier = last.duration_since(same_day).as_secs() > HALF_DAY_SECONDS;
                 let next_day = earlier.then(|| same_day.checked_add(1.day()).ok()).flatten();
-                LocalTime::Known(next_day.unwrap_or(same_day))
+                self.header(next_day.unwrap_or(same_day));
             }
-            _ => LocalTime::TimeOfDay(time),
-        });
+            _ => self.last = Some(LocalTime::TimeOfDay(time)),
+        }
     }
 
     /// The last time that was printed.
@@ -77,6 +96,24 @@ mod tests {
         ] {
             calendar.line(clock);
             assert_eq!(calendar.last(), Some(LocalTime::Known(expected)));
+        }
+    }
+
+    #[test]
+    fn after_a_step_back_an_hour_is_again() {
+        let night = |hour, minute| date(2030, 10, 27).at(hour, minute, 0, 0);
+        let mut calendar = Calendar::default();
+        calendar.header(night(1, 58));
+        for (clock, expected) in [
+            (time(2, 30, 0, 0), LocalTime::Known(night(2, 30))),
+            // Printed late, and no step back.
+            (time(2, 29, 30, 0), LocalTime::Known(date(2030, 10, 27).at(2, 29, 30, 0))),
+            (time(2, 10, 0, 0), LocalTime::Again(night(2, 10))),
+            (time(2, 45, 0, 0), LocalTime::Again(night(2, 45))),
+            (time(3, 31, 0, 0), LocalTime::Known(night(3, 31))),
+        ] {
+            calendar.line(clock);
+            assert_eq!(calendar.last(), Some(expected));
         }
     }
 }

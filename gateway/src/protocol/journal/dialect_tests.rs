@@ -6,7 +6,7 @@ use super::*;
 use crate::event::Event;
 use crate::normalize::{Context, journal};
 use crate::profile::Profile;
-use crate::protocol::{Decoder, Protocol, Stream};
+use crate::protocol::{Decoder, Message, Protocol, Stream};
 
 /// What one line or record of this model means, and the message it is.
 fn told(model: &str, line: &str) -> (Vec<String>, Map<String, Value>) {
@@ -269,6 +269,20 @@ fn every_model_survives_any_bytes_and_any_cut() {
             assert!(!whole.is_empty());
             assert_eq!(run(&[left, right]), whole, "{model}: {bytes:?}");
         }
+    }
+}
+
+#[test]
+fn a_record_behind_noise_is_read() {
+    let profile = Profile::builtin("hyosung-moniplus").expect("built in");
+    let record = b"0054^ OA^    0002^2024^11^05^00^12^41^Safe door: OPEN^X\x1c";
+    for noise in [&b"garbage"[..], b"0041^ SF^    0001^2024^11^05^", b"\xff\x00^^^0054^ OA^"] {
+        let mut stream = Stream::new(profile.framing, Decoder::new(Protocol::Journal, &profile).expect("a decoder"));
+        let mut heard = Vec::new();
+        stream.push(&[noise, record].concat(), &mut |message| heard.push(message));
+        let [Err(fault), Ok(Message::Journal(entry))] = &heard[..] else { panic!("{heard:?}") };
+        assert!(fault.reason.starts_with("a record without"), "{fault:?}");
+        assert_eq!((&entry.fields["data"], entry.fields.get("length_wrong")), (&"Safe door: OPEN".into(), None));
     }
 }
 

@@ -151,10 +151,11 @@ impl Reader {
         if text.is_empty() {
             return;
         }
-        let Some(mut read) = layout.read(&text, text.len() + 1) else {
-            out(Err(Fault::new("a record without the fields that its dialect names", bytes)));
-            return;
-        };
+        let (noise, record) = text.split_at(layout.begins(&text).unwrap_or(text.len()));
+        if !noise.is_empty() {
+            out(Err(Fault::new("a record without the fields that its dialect names", noise.as_bytes())));
+        }
+        let Some(mut read) = layout.read(record, record.len() + 1) else { return };
         if let Some(time) = read.time {
             self.calendar.header(time);
         }

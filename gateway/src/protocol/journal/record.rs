@@ -24,6 +24,8 @@ pub(super) struct RecordText {
 #[derive(Debug)]
 pub(super) struct Record {
     pattern: Regex,
+    /// The same behind anything.
+    anywhere: Regex,
     /// Bytes of a record, its end included, that its own length does not count.
     uncounted: usize,
     /// Kinds whose data is never kept, only its length.
@@ -51,7 +53,13 @@ impl Record {
                 return Err(DialectError::Rule { rule: layout.pattern, reason });
             }
         }
-        Ok(Record { pattern, uncounted: layout.uncounted, secret: layout.secret })
+        let anywhere = regex(layout.pattern.strip_prefix('^').unwrap_or(&layout.pattern))?;
+        Ok(Record { pattern, anywhere, uncounted: layout.uncounted, secret: layout.secret })
+    }
+
+    /// Where a record begins behind noise, or behind one whose end was lost. Nothing where none does.
+    pub(super) fn begins(&self, text: &str) -> Option<usize> {
+        Some(self.anywhere.find(text.as_bytes())?.start())
     }
 
     /// Reads one record; `bytes` is its length as it came, with the byte that ended it. Nothing where it is none.

@@ -12,6 +12,9 @@ use super::dialect::DialectError;
 use crate::event::{Component, Device, Kind, Severity};
 use crate::mask;
 
+/// The group of the operation code: eight places, one for each key (as in NDC's request).
+const POSITIONAL: &str = "opcode";
+
 /// What the reader does with a line beside the event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -192,7 +195,8 @@ impl Rule {
         let mut fields = Map::new();
         if let Some(captures) = self.captures(line) {
             for name in self.pattern.capture_names().flatten() {
-                if let Some(text) = text(&captures, name) {
+                let found = if name == POSITIONAL { positional(&captures, name) } else { text(&captures, name) };
+                if let Some(text) = found {
                     fields.insert(name.to_owned(), self.value(name, text));
                 }
             }
@@ -235,6 +239,12 @@ fn part(text: &str) -> Result<Part, String> {
     let group = group.strip_suffix('}').ok_or_else(|| format!("`{text}` ends with the group in braces"))?;
     format!("{front}1").parse::<Component>()?;
     Ok(Part::Numbered { front: front.to_owned(), group: group.to_owned() })
+}
+
+/// The text of a group whose places count: blanks in front stand for keys that were not pressed.
+fn positional<'l>(captures: &Captures<'l>, name: &str) -> Option<&'l str> {
+    let text = std::str::from_utf8(captures.name(name)?.as_bytes()).ok()?.trim_end();
+    (!text.is_empty()).then_some(text)
 }
 
 /// The text of a group, without blanks at both ends; absent where there is none.

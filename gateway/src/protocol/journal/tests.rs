@@ -257,7 +257,7 @@ fn the_mixed_case_wording() {
     let kinds: Vec<&str> = told.iter().map(|event| event.kind.name()).collect();
     assert_eq!(kinds, ["card.inserted", "txn.requested", "txn.reply", "cash.presented", "cash.taken"]);
     assert_eq!(told[0].card.as_deref(), Some("502265******0092"));
-    assert_eq!(told[1].attributes["opcode"], "DA   AD");
+    assert_eq!(told[1].attributes["opcode"], " DA   AD");
 }
 
 #[test]
