@@ -18,6 +18,7 @@ mod keep;
 mod mti;
 mod notation;
 mod recognise;
+mod redact;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use header::{Header, HeaderKind};
 pub use keep::{HIDDEN, Keep};
 pub use mti::{Class, Mti};
 pub use notation::{Content, Length, Notation};
+pub use redact::redacted;
 pub use spec::{Encoding, Field, Fill, Side, Spec, SpecError};
 
 /// What differs by network and link.

@@ -6,14 +6,17 @@
 //!
 //! - Runs of 12 digits and more, in groups or not, keep their first six and last four. An NDC status has no field for a card
 //!   number and many long fields of digits that each mean a device: there only runs are overwritten that look like a
-//!   number somebody was issued (13 to 19 digits, 3 to 6 in front, the check digit right).
+//!   number somebody was issued (13 to 19 digits, 2 to 6 in front, the check digit right).
 //! - Behind such a number, what a magnetic stripe has (`=…?`, `D…?`, `^NAME^…?`) is overwritten up to its end.
 //! - Of an NDC transaction request, everything behind the amount (PIN block, keyed buffers, chip data) is overwritten but
 //!   the first character of each field, which says what the field is.
 //!
-//! A protocol that has card data in other forms (packed decimals, say) has no rule here, and is not recorded.
+//! - Of ISO 8583 the spec knows which field is what: it is read, overwritten and written again by the same table. A message
+//!   that no spec explains has no rule.
+//! - Of a Triton frame, fields that can be a PIN block are overwritten too, and the check character is made anew.
 
-use super::Protocol;
+use super::{Protocol, iso8583, triton};
+use crate::profile::Profile;
 
 /// Shortest card number, and the digits of one that may stay in front and behind.
 const SHORTEST: usize = 12;
@@ -21,32 +24,43 @@ const FRONT: usize = 6;
 const BACK: usize = 4;
 /// The field separator of NDC, and the number of the fields in a transaction request that are looked at.
 const FS: u8 = 0x1c;
+/// Number and time of a journal's block (18), first and last position (6 each) and length (3).
+const BLOCK_HEADER: usize = 33;
 /// The field behind which all is overwritten: class, LUNO, (empty), time variant, coordination, tracks 2 and 3, operation
 /// code, amount.
 const AMOUNT: usize = 8;
 
-/// The frame without card data; `None` where there is no rule for the protocol.
-pub fn redact(protocol: Protocol, frame: &[u8]) -> Option<Vec<u8>> {
+/// The frame without card data; `None` where nothing is known of how to hide it.
+pub fn redact(profile: &Profile, frame: &[u8]) -> Option<Vec<u8>> {
     let mut frame = frame.to_vec();
-    match protocol {
+    match profile.protocol {
         Protocol::Ndc => {
             // Some lines have a header of their own before the class.
             let first = frame.split(|byte| *byte == FS).next().unwrap_or_default();
             let is = |class: &[u8]| first.ends_with(class);
             let (status, asks) = (is(b"12") || is(b"22"), is(b"11"));
-            numbers(&mut frame, if status { issued } else { any });
+            // What numbers a block of a journal stands in front of its text.
+            let from = if is(b"61") { block_text(&frame) } else { 0 };
+            numbers(frame.get_mut(from..).unwrap_or_default(), if status { issued } else { any });
             if asks {
                 request(&mut frame);
             }
         }
-        Protocol::Journal | Protocol::Jsonl | Protocol::Upload => numbers(&mut frame, any),
-        _ => return None,
+        Protocol::Journal | Protocol::Jsonl | Protocol::Upload | Protocol::Xfs4iot => numbers(&mut frame, any),
+        Protocol::Iso8583 => return iso8583::redacted(&frame, &profile.iso8583),
+        Protocol::Triton => triton::redact(&mut frame),
     }
     Some(frame)
 }
 
+/// Where the text of a journal's block begins: behind four separators, number, time, positions and length.
+fn block_text(frame: &[u8]) -> usize {
+    let separators = frame.iter().enumerate().filter(|(_, byte)| **byte == FS);
+    separators.map(|(at, _)| at + 1 + BLOCK_HEADER).nth(3).unwrap_or(0)
+}
+
 /// Every run of digits that is long enough.
-fn any(_: &[u8]) -> bool {
+pub(super) fn any(_: &[u8]) -> bool {
     true
 }
 
@@ -63,11 +77,11 @@ fn issued(run: &[u8]) -> bool {
             (_, double) => double,
         })
         .sum();
-    (13..=19).contains(&digits.len()) && matches!(digits.first(), Some(3..=6)) && check.is_multiple_of(10)
+    (13..=19).contains(&digits.len()) && matches!(digits.first(), Some(2..=6)) && check.is_multiple_of(10)
 }
 
 /// Overwrites card numbers wherever they stand, and the stripe's data behind them.
-fn numbers(bytes: &mut [u8], is_one: fn(&[u8]) -> bool) {
+pub(super) fn numbers(bytes: &mut [u8], is_one: fn(&[u8]) -> bool) {
     let mut at = 0;
     while at < bytes.len() {
         let (end, digits) = run(&bytes[at..]);
@@ -122,7 +136,7 @@ fn has_number(field: &[u8]) -> bool {
 }
 
 /// Keeps separators and what kind of character it was.
-fn overwrite(byte: &mut u8) {
+pub(super) fn overwrite(byte: &mut u8) {
     *byte = match *byte {
         b'0'..=b'?' if *byte != b'=' => b'0',
         b'A'..=b'Z' | b'a'..=b'z' => b'A',
@@ -135,8 +149,13 @@ fn overwrite(byte: &mut u8) {
 mod tests {
     use super::*;
 
+    fn profile(protocol: Protocol) -> Profile {
+        Profile::builtin(protocol.usual_profile()).expect("built in")
+    }
+
     fn redacted(protocol: Protocol, frame: &str) -> String {
-        String::from_utf8(redact(protocol, frame.as_bytes()).expect("has a rule")).expect("text stays text")
+        let redacted = redact(&profile(protocol), frame.as_bytes()).expect("has a rule");
+        String::from_utf8(redacted).expect("text stays text")
     }
 
     #[test]
@@ -148,6 +167,11 @@ mod tests {
             (Protocol::Journal, "%B4123456789011234^DOE/JANE^2912101?", "%B4123450000001234^AAA/AAAA^0000000?"),
             (Protocol::Jsonl, r#"{"card":4123456789011234}"#, r#"{"card":4123450000001234}"#),
             (Protocol::Upload, r#"a<>24{"x":"4123-4567-8901-1234"}"#, r#"a<>24{"x":"4123-4500-0000-1234"}"#),
+            (
+                Protocol::Ndc,
+                "61\u{1c}\u{1c}\u{1c}\u{1c}000001181001142259000001000020019PAN 4123456789011234",
+                "61\u{1c}\u{1c}\u{1c}\u{1c}000001181001142259000001000020019PAN 4123450000001234",
+            ),
             (Protocol::Ndc, "12\u{1c}001000001\u{1c}\u{1c}E0", "12\u{1c}001000001\u{1c}\u{1c}E0"),
             (Protocol::Ndc, "22\u{1c}0\u{1c}F0000040000000000", "22\u{1c}0\u{1c}F0000040000000000"),
             (Protocol::Ndc, "22\u{1c}0\u{1c}F4111111111111111", "22\u{1c}0\u{1c}F4111110000001111"),
@@ -200,9 +224,10 @@ mod tests {
                 })
                 .collect();
             for protocol in [Protocol::Ndc, Protocol::Journal] {
-                let once = redact(protocol, &frame).expect("has a rule");
+                let profile = profile(protocol);
+                let once = redact(&profile, &frame).expect("has a rule");
                 assert_eq!(once.len(), frame.len());
-                assert_eq!(redact(protocol, &once).expect("has a rule"), once, "a second time changes nothing");
+                assert_eq!(redact(&profile, &once).expect("has a rule"), once, "a second time changes nothing");
             }
         }
     }

@@ -19,6 +19,7 @@
 mod dialogue;
 mod fields;
 pub(super) mod line;
+mod redact;
 mod reply;
 mod request;
 
@@ -27,6 +28,7 @@ use serde::Serialize;
 use super::Fault;
 pub use dialogue::Dialogue;
 pub use line::{Control, frame};
+pub use redact::redact;
 pub use reply::{Configuration, Reply, Totals};
 pub use request::{Header, Request};
 
