@@ -11,9 +11,14 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test: what cannot be is a failure")]
 
 mod broker;
+#[path = "../it/certificates.rs"]
+mod certificates;
 mod contract;
 mod gateways;
 mod load;
+#[path = "../it/mosquitto.rs"]
+#[expect(dead_code, reason = "shared with other tests, which use the rest of it")]
+mod mosquitto;
 #[path = "../kill/process.rs"]
 mod process;
 mod python;
