@@ -29,7 +29,7 @@ pub(crate) struct Gateway {
 }
 
 /// What a gateway's metrics say of its log and what was done with it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Books {
     pub(crate) appended: u64,
     pub(crate) pending: u64,
