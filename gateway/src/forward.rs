@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::batch::Batching;
-pub use self::config::Config;
+pub use self::config::{Config, Reconnect};
 pub use self::identity::Identity;
 pub use self::lanes::Order;
 pub use self::states::IsThere;

@@ -1,6 +1,7 @@
 //! The forwarder's part of the configuration.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub ack_timeout_s: u16,
     /// Seconds for name lookup, TCP and MQTT handshake together, at least 1. Default 20.
     pub connect_timeout_s: u16,
+    /// Pauses between connections. Default 200 to 60000.
+    pub reconnect_ms: Reconnect,
     /// Most bytes of one MQTT packet; the broker's own maximum may lower it. A larger event is set aside. Default 524288.
     pub max_packet_bytes: u32,
     /// What goes first where there is a backlog: `backlog-first` keeps the order of the log, `live-first` breaks it.
@@ -55,6 +58,30 @@ pub struct Config {
     /// Whether messages carry their content type as an MQTT 5 property. Switch it off for a broker that cannot hand such
     /// messages on to MQTT 3.1.1 subscribers, as rumqttd 0.20 cannot. Default true.
     pub content_type: bool,
+}
+
+/// Pauses between connections, in milliseconds: they double from the first to the longest, and each gateway waits between
+/// half and the whole of one, so that a fleet does not come back in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reconnect {
+    /// The pause after a good connection, at least 1. Default 200.
+    pub first: u64,
+    /// The longest, at least as long as the first. Default 60000.
+    pub most: u64,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Reconnect { first: 200, most: 60_000 }
+    }
+}
+
+impl Reconnect {
+    /// The first and the longest pause.
+    pub(super) fn pauses(self) -> (Duration, Duration) {
+        (Duration::from_millis(self.first), Duration::from_millis(self.most))
+    }
 }
 
 impl Default for Config {
@@ -74,6 +101,7 @@ impl Default for Config {
             keep_alive_s: 15,
             ack_timeout_s: 10,
             connect_timeout_s: 20,
+            reconnect_ms: Reconnect::default(),
             max_packet_bytes: 512 * 1024,
             order: Order::default(),
             refused_after_s: 3600,
@@ -103,6 +131,8 @@ impl Config {
         fault(self.keep_alive_s < 5, "keep_alive_s", "must be at least 5");
         fault(self.ack_timeout_s == 0, "ack_timeout_s", "must be at least 1");
         fault(self.connect_timeout_s == 0, "connect_timeout_s", "must be at least 1");
+        let Reconnect { first, most } = self.reconnect_ms;
+        fault(first == 0 || most < first, "reconnect_ms", "`first` must be at least 1, and `most` at least `first`");
         fault(self.max_packet_bytes < 1024, "max_packet_bytes", "must be at least 1024");
         let nameless = self.username.as_deref().unwrap_or_default().is_empty();
         fault(self.password_file.is_some() && nameless, "password_file", "needs a username");
@@ -182,6 +212,7 @@ mod tests {
             keep_alive_s: 4,
             ack_timeout_s: 0,
             connect_timeout_s: 0,
+            reconnect_ms: Reconnect { first: 2, most: 1 },
             max_packet_bytes: 1,
             password_file: Some(PathBuf::from("secret")),
             token_file: Some(PathBuf::from("secret")),
@@ -206,6 +237,7 @@ mod tests {
                 "keep_alive_s",
                 "ack_timeout_s",
                 "connect_timeout_s",
+                "reconnect_ms",
                 "max_packet_bytes",
                 "password_file",
                 "token_file",

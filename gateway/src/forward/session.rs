@@ -16,9 +16,6 @@ use crate::log::{Log, LogError, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 use crate::mqtt::{Broken, Broker, Round, Unfit};
 
-/// First and longest pause between connections.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
-
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
@@ -89,7 +86,7 @@ impl Session {
             revived: mpsc::unbounded_channel().1,
             refused: HashMap::new(),
             limit: config.window,
-            round: Round::new(config.addresses(), RECONNECT),
+            round: Round::new(config.addresses(), config.reconnect_ms.pauses()),
             broker: config.broker(client_id(&config, &identity)),
             config,
             identity,

@@ -15,8 +15,8 @@ use crate::process::{Process, until};
 use crate::python::docs;
 use crate::recipes::{branch_password, site};
 
-/// Terminals of each.
-pub(crate) const TERMINALS: [&str; 2] = ["atm-01", "atm-02"];
+/// Terminals of each. A dot parts levels inside NATS and RabbitMQ.
+pub(crate) const TERMINALS: [&str; 2] = ["atm-01", "atm.02"];
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 

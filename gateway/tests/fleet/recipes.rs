@@ -208,3 +208,13 @@ pub(crate) fn publish(broker: SocketAddr, version: &str, n: usize, topic: &str, 
         .output();
     String::from_utf8_lossy(&output.unwrap().stderr).into_owned()
 }
+
+/// How many gateways' healths this broker has kept, of so many that there are.
+pub(crate) fn retained(broker: SocketAddr, of: usize) -> usize {
+    let output = Command::new("mosquitto_sub")
+        .args(["-V", "mqttv311", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "1"])
+        .args(["-u", READER, "-P", READERS_PASSWORD, "-i", "looker", "--retained-only", "-F", "%t"])
+        .args(["-t", "vestibule/v1/+/gateway/+/health", "-C", &of.to_string(), "-W", "10"])
+        .output();
+    String::from_utf8_lossy(&output.unwrap().stdout).lines().count()
+}

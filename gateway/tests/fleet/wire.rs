@@ -64,11 +64,16 @@ async fn what_an_event_costs_on_the_line() {
     let secret = Mosquitto::with(&tls, &files);
     std::fs::write(dir.path().join("ca.pem"), &authority.pem).unwrap();
 
+    fill(&dir.path().join("empty"), 0).await;
+    for (name, broker, tls) in [("clear", &clear, false), ("TLS", &secret, true)] {
+        let (up, down, events) = forward(dir.path(), "empty", &way(name, "", tls), broker.port()).await;
+        say(&format!("bytes of a connection with {events} events, {name}: {up} up, {down} down"));
+    }
     say("bytes of TCP for each event, up and down:");
     let mut costs = Vec::new();
     for way in WAYS {
         let broker = if way.tls { &secret } else { &clear };
-        let (up, down, events) = forward(dir.path(), &way, broker.port()).await;
+        let (up, down, events) = forward(dir.path(), "full", &way, broker.port()).await;
         say(&format!("  {:<28} {:>5} {:>4}   ({events} events)", way.name, up / events, down / events));
         costs.push((up + down) / events);
     }
@@ -139,11 +144,11 @@ fn lobby(protocol: Protocol, stop: &CancellationToken) -> tokio::task::JoinSet<s
     fleet.start(vec![(Name { number: 1, text: text.to_owned() }, Place::Call(link(protocol)))], stop)
 }
 
-/// Forwards a copy of the full store; bytes up, bytes down, events.
-async fn forward(dir: &Path, way: &Way, broker: u16) -> (u64, u64, u64) {
+/// Forwards a copy of this store; bytes up, bytes down, events.
+async fn forward(dir: &Path, store: &str, way: &Way, broker: u16) -> (u64, u64, u64) {
     let copy = tempfile::tempdir_in(dir).unwrap();
     std::fs::create_dir(copy.path().join("data")).unwrap();
-    for file in std::fs::read_dir(dir.join("full/data")).unwrap() {
+    for file in std::fs::read_dir(dir.join(store).join("data")).unwrap() {
         let file = file.unwrap();
         if file.file_type().unwrap().is_file() {
             std::fs::copy(file.path(), copy.path().join("data").join(file.file_name())).unwrap();
