@@ -6,7 +6,9 @@ A subscriber that does what delivery at least once asks for, in the order in whi
   1. a persistent session, so that the broker keeps what comes while this program is away;
   2. the events, and what is known of their numbers, in one transaction, known ids dropped;
   3. the broker's acknowledgement after that transaction, never before;
-  4. gaps found by `terminalsequence`, and said once they have lasted, because critical events overtake others.
+  4. gaps found by `terminalsequence`, and said once they have lasted, because critical events overtake others;
+  5. a new connection where nothing has come for a while: clusters are known to forget a consumer when they lose a node,
+     while its line stands and its messages wait.
 
 It takes single events and batches, packed or not, of MQTT 5 and 3.1.1, goes from broker to broker, and may be killed at any
 moment. `pip install -r requirements.txt`, then:
@@ -198,7 +200,7 @@ class Session:
         """Until the connection ends, or until we are to stop."""
         extra = {"clean_start": False, "properties": self.properties} if self.five else {}
         self.client.connect(host, port, keepalive=15, **extra)
-        code = 0
+        code, heard = 0, time.monotonic()
         while code == 0 and self.refused is None and not stopped():
             code = self.client.loop(0.5)
             # What has come in the meantime goes into the same transaction.
@@ -206,8 +208,12 @@ class Session:
                 code = self.client.loop(0)
                 if len(self.fresh) == had:
                     break
+            if self.fresh:
+                heard = time.monotonic()
             self.keep()
             self.table.say_gaps()
+            if time.monotonic() - heard > self.options.silence:
+                self.refused = f"nothing has come for {self.options.silence} s"
         if code == 0:
             self.client.disconnect()
         return self.refused or f"the connection ended: {code}"
@@ -241,6 +247,9 @@ def main():
     arguments.add_argument("--client-id", default="vestibule-events", help="the session's name; one program at a time")
     arguments.add_argument("--session-days", type=int, default=7, help="how long the broker keeps it while we are away")
     arguments.add_argument("--receive-maximum", type=int, default=1000, help="messages under way (MQTT 5)")
+    arguments.add_argument(
+        "--silence", type=int, default=60, help="seconds without a message after which we go to the next broker"
+    )
     arguments.add_argument("--username")
     arguments.add_argument("--password-file")
     arguments.add_argument("--ca", help="authorities of the broker's certificate (PEM); with it, TLS is spoken")

@@ -13,6 +13,8 @@ use crate::process::{Process, until};
 use crate::python::{docs, python};
 use crate::recipes::{READER, READERS_PASSWORD};
 
+/// Seconds without a message after which it makes another connection to a cluster: far less than in a branch's day.
+const SILENCE: &str = "8";
 const STALLED: Duration = Duration::from_secs(90);
 
 /// The running subscriber.
@@ -42,6 +44,9 @@ impl Reader {
             command.arg("--broker").arg(broker.to_string());
         }
         command.args(["--mqtt", self.version, "--username", READER, "--receive-maximum", "65535"]);
+        if self.brokers.len() > 1 {
+            command.args(["--silence", SILENCE]);
+        }
         command.arg("--password-file").arg(self.dir.join("password"));
         let log = self.dir.join("reader.log");
         let times = || std::fs::read_to_string(&log).unwrap_or_default().matches("subscribed").count();
