@@ -35,8 +35,8 @@ pub(crate) struct Load {
 
 impl Load {
     /// Has the terminals of each gateway send so many lines together, a few of them at each of these times: the load lasts,
-    /// and lines are always under way.
-    pub(crate) fn start(gateways: &[Gateway], lines: usize, every: Duration) -> Load {
+    /// and lines are always under way. No two loads of a test have one name.
+    pub(crate) fn start(gateways: &[Gateway], name: usize, lines: usize, every: Duration) -> Load {
         let mut load = Load { answered: Arc::default(), tasks: JoinSet::new(), expected: 0 };
         for (gateway, running) in gateways.iter().enumerate() {
             for terminal in TERMINALS {
@@ -45,22 +45,23 @@ impl Load {
                     retry: Retry { first: Duration::from_millis(20), most: Duration::from_millis(200) },
                     ..Client::new(running.lines)
                 };
-                load.send(client, gateway, terminal, lines / TERMINALS.len(), every);
+                load.send(client, gateway, &format!("{terminal}-{name}"), lines / TERMINALS.len(), every);
             }
         }
         load
     }
 
-    fn send(&mut self, client: Client, gateway: usize, terminal: &'static str, lines: usize, every: Duration) {
+    fn send(&mut self, client: Client, gateway: usize, marks: &str, lines: usize, every: Duration) {
         self.expected += lines;
         let (sender, waiting) = mpsc::channel(BURST);
+        let marks = marks.to_owned();
         self.tasks.spawn(async move {
             let mut bursts = tokio::time::interval(every);
             for n in 0..lines {
                 if n % BURST == 0 {
                     bursts.tick().await;
                 }
-                let (kind, mark) = (KINDS[n % KINDS.len()], format!("{terminal}-{n}"));
+                let (kind, mark) = (KINDS[n % KINDS.len()], format!("{marks}-{n}"));
                 let mut object = json!({ "id": mark, "kind": kind, "attributes": { "mark": mark } });
                 if kind.starts_with("supply") {
                     (object["device"], object["component"]) = (json!("cash_handler"), json!("cassette_2"));

@@ -14,8 +14,8 @@ use crate::reader::Reader;
 use crate::survival::{judge, settle};
 use crate::{ALONE, figure, recipes, say};
 
-/// Kills of the subscriber for each of the broker.
-const TURNS: [u64; 3] = [3, 2, 2];
+/// Kills of the subscriber between those of the broker.
+const TURNS: [u64; 3] = [3, 3, 2];
 /// As dense as shows most: a kill shall fall between a commit and its acknowledgements.
 const BURSTS: Duration = Duration::from_millis(50);
 const WRITES_WITHIN: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ const FORWARD: [&str; 2] = ["", "batch = { max_events = 20, max_age_ms = 200 }"]
 async fn a_subscriber_that_is_killed_has_each_event_once() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
-    let lines = 20 * figure("VESTIBULE_FLEET_EVENTS", 200);
+    let lines = 8 * figure("VESTIBULE_FLEET_EVENTS", 200);
     let mut broker = recipes::mosquitto(dir.path(), FORWARD.len()).await;
     let mut reader = Reader::start(dir.path(), vec![broker.mqtt], "5").await;
     write_down(&broker, &dir.path().join("mosquitto/mosquitto.db")).await;
@@ -38,42 +38,43 @@ async fn a_subscriber_that_is_killed_has_each_event_once() {
         gateway.ready().await;
     }
 
-    let load = Load::start(&fleet, lines, BURSTS);
     let mut random = Random::new(figure("VESTIBULE_FLEET_SEED", 7).try_into().unwrap());
     let mut wait = async || tokio::time::sleep(Duration::from_millis(random.below(JITTER_MS).into())).await;
-    let mut kills = 0;
-    for turns in TURNS {
-        for _ in 0..turns {
-            reader.reaches(reader.count() + 20).await;
+    let (mut answered, mut books) = (Vec::new(), Vec::new());
+    for (turn, kills) in TURNS.into_iter().enumerate() {
+        // mosquitto forgets what it has not written down: here it is killed while nothing is under way in it, and comes back
+        // to gateways that have gathered a backlog. The clusters of the other tests are killed without such mercy.
+        if turn > 0 {
+            broker.kill();
+        }
+        let before = reader.count();
+        let load = Load::start(&fleet, turn, lines, BURSTS);
+        if turn > 0 {
+            wait().await;
+            broker.restart().await;
+        }
+        let share = u64::try_from(FORWARD.len() * lines).unwrap() / (kills + 1);
+        for kill in 1..=kills {
+            reader.reaches(before + kill * share).await;
             wait().await;
             reader.kill();
-            kills += 1;
             wait().await;
             reader.restart().await;
         }
-        // mosquitto alone forgets what waits in it when it is killed: only what the subscriber has been sent is safe. So the
-        // subscriber is let catch up first; the recipes for clusters need no such mercy.
-        let mut forwarded = 0;
-        for gateway in &mut fleet {
-            forwarded += gateway.books().await.forwarded;
-        }
-        reader.reaches(forwarded).await;
-        broker.kill();
-        wait().await;
-        broker.restart().await;
+        answered.extend(load.finish().await);
+        books = settle(&mut fleet, &mut reader).await;
     }
-    let answered = load.finish().await;
-    let books = settle(&mut fleet, &mut reader).await;
     judge(&reader, &answered, &books, &fleet);
     // MQTT 5 says no where 3.1.1 drops without a word.
     let topic = format!("vestibule/v1/{}/atm-01/event/source/report", recipes::site(1));
     let complaint = recipes::publish(broker.mqtt, "5", 0, &topic, "forbidden");
     assert!(complaint.contains("Not authorized"), "a branch may speak for another: {complaint}");
     say(&format!(
-        "mosquitto: {} events, {} of them came again, {kills} kills of the subscriber and {} of the broker",
+        "mosquitto: {} events, {} of them came again, {} kills of the subscriber and {} of the broker",
         reader.count(),
         reader.figure("SELECT sum(times - 1) FROM events"),
-        TURNS.len(),
+        TURNS.iter().sum::<u64>(),
+        TURNS.len() - 1,
     ));
     gateways::stop(fleet).await;
     reader.stop().await;

@@ -45,7 +45,7 @@ async fn survive(name: &str, mut cluster: Cluster, size: usize, dir: &Path) {
     }
     let started = begun.elapsed();
 
-    let load = Load::start(&fleet, lines, BURSTS);
+    let load = Load::start(&fleet, 0, lines, BURSTS);
     let quarter = u64::try_from(size * lines / 4).unwrap();
     reader.reaches(quarter).await;
     // The subscriber's own node: its session has to move, too.
@@ -57,13 +57,17 @@ async fn survive(name: &str, mut cluster: Cluster, size: usize, dir: &Path) {
     judge(&reader, &answered, &books, &fleet);
     let connections: u64 = books.iter().map(|books| books.connections).sum();
     assert!(connections > u64::try_from(size).unwrap(), "nobody lost a broker: nothing was tried");
-    keeps_to_its_own(&cluster, &mut reader).await;
+    let complaint = keeps_to_its_own(&cluster, &mut reader).await;
     let retained: Vec<usize> = cluster.nodes.iter().map(|node| recipes::retained(node.mqtt, size)).collect();
     let (events, again) = (reader.count(), reader.figure("SELECT sum(times - 1) FROM events"));
     say(&format!(
         "{name}: {size} gateways, {events} events, {again} of them came again, {connections} connections, healths kept {retained:?}, {:.0} s ({:.0} s until all ran)",
         begun.elapsed().as_secs_f64(),
         started.as_secs_f64(),
+    ));
+    say(&format!(
+        "what is forbidden: {}",
+        if complaint.is_empty() { "acknowledged, and dropped" } else { complaint.trim() }
     ));
     gateways::stop(fleet).await;
     reader.stop().await;
@@ -123,14 +127,16 @@ pub(crate) fn judge(reader: &Reader, answered: &[Answered], books: &[Books], fle
 }
 
 /// Shows that a branch's login is good for its own site alone.
-async fn keeps_to_its_own(cluster: &Cluster, reader: &mut Reader) {
+/// Gives what the broker's client complained of.
+async fn keeps_to_its_own(cluster: &Cluster, reader: &mut Reader) -> String {
     let broker = cluster.nodes[1].mqtt;
     let (others, own) = (topic(1), topic(0));
-    recipes::publish(broker, "3.1.1", 0, &others, "forbidden");
+    let complaint = recipes::publish(broker, "3.1.1", 0, &others, "forbidden");
     assert_eq!(recipes::publish(broker, "3.1.1", 0, &own, "allowed"), "");
     let heard = |topic: &str| reader.figure(&format!("SELECT count(*) FROM strange WHERE topic = '{topic}'"));
     until(SETTLES_WITHIN, || "what is allowed does not arrive".into(), async || (heard(&own) == 1).then_some(())).await;
     assert_eq!(heard(&others), 0, "a branch spoke for another");
+    complaint
 }
 
 fn topic(n: usize) -> String {
