@@ -39,7 +39,7 @@ async fn every_message_fits_its_schema() {
     let services = TcpListener::bind((host(9), 0)).await.unwrap();
     let world = World { dir: dir.path().to_owned(), broker: broker.mqtt, services: services.local_addr().unwrap() };
 
-    let gateway = world.gateway(&Protocol::value_variants().iter().copied().collect::<Vec<_>>(), "");
+    let gateway = world.gateway(Protocol::value_variants(), "");
     judge.hears("health online").await;
     let stop = CancellationToken::new();
     let lobby = tokio::spawn(world.lobby().run(stop.clone()));
