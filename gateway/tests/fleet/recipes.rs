@@ -40,6 +40,12 @@ fn with(name: &str, changes: &[(&str, String)]) -> String {
     text
 }
 
+/// A server's program. Debian installs it where only root's search path looks.
+fn server(name: &str) -> Command {
+    let usual = Path::new("/usr/sbin").join(name);
+    Command::new(if usual.exists() { usual } else { name.into() })
+}
+
 /// Three NATS servers.
 pub(crate) async fn nats(dir: &Path, branches: usize) -> Cluster {
     let folders: Vec<_> = (1..=NODES).map(|n| (n, dir.join(format!("nats-{n}")))).collect();
@@ -61,7 +67,7 @@ pub(crate) async fn nats(dir: &Path, branches: usize) -> Cluster {
         std::fs::write(folder.join("nats-users.conf"), &users).unwrap();
         let (routes, at) = (routes.clone(), folder.clone());
         let command = move || {
-            let mut command = Command::new("nats-server");
+            let mut command = server("nats-server");
             command.arg("--config").arg(at.join("nats.conf"));
             command.env("VESTIBULE_NODE", format!("nats-{n}")).env("VESTIBULE_DIR", at.join("data"));
             command.env("VESTIBULE_HOST", host(n).to_string()).env("VESTIBULE_ROUTES", &routes);
@@ -188,9 +194,7 @@ pub(crate) async fn mosquitto(dir: &Path, branches: usize) -> Node {
         assert!(status.unwrap().success());
     }
     let command = move || {
-        // Debian installs it where only root's search path looks.
-        let usual = Path::new("/usr/sbin/mosquitto");
-        let mut command = Command::new(if usual.exists() { usual } else { Path::new("mosquitto") });
+        let mut command = server("mosquitto");
         command.arg("-c").arg(folder.join("mosquitto.conf"));
         command
     };
@@ -209,12 +213,15 @@ pub(crate) fn publish(broker: SocketAddr, version: &str, n: usize, topic: &str, 
     String::from_utf8_lossy(&output.unwrap().stderr).into_owned()
 }
 
-/// How many gateways' healths this broker has kept, of so many that there are.
-pub(crate) fn retained(broker: SocketAddr, of: usize) -> usize {
+/// How many healths this broker has kept of the gateways of these sites, of so many that there are.
+pub(crate) fn retained(broker: SocketAddr, site: &str, of: usize) -> usize {
+    // By its whole name where it is one site, because RabbitMQ keeps nothing for wildcards.
+    let gateway = site.strip_prefix("branch-").map_or("+".to_owned(), |number| format!("gw-{number}"));
+    let topic = format!("vestibule/v1/{site}/gateway/{gateway}/health");
     let output = Command::new("mosquitto_sub")
         .args(["-V", "mqttv311", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "1"])
         .args(["-u", READER, "-P", READERS_PASSWORD, "-i", "looker", "--retained-only", "-F", "%t"])
-        .args(["-t", "vestibule/v1/+/gateway/+/health", "-C", &of.to_string(), "-W", "10"])
+        .args(["-t", &topic, "-C", &of.to_string(), "-W", "5"])
         .output();
     String::from_utf8_lossy(&output.unwrap().stdout).lines().count()
 }

@@ -58,10 +58,13 @@ async fn survive(name: &str, mut cluster: Cluster, size: usize, dir: &Path) {
     let connections: u64 = books.iter().map(|books| books.connections).sum();
     assert!(connections > u64::try_from(size).unwrap(), "nobody lost a broker: nothing was tried");
     let complaint = keeps_to_its_own(&cluster, &mut reader).await;
-    let retained: Vec<usize> = cluster.nodes.iter().map(|node| recipes::retained(node.mqtt, size)).collect();
+    let kept = |site: &str, of: usize| -> Vec<usize> {
+        cluster.nodes.iter().map(|node| recipes::retained(node.mqtt, site, of)).collect()
+    };
+    let (all, one) = (kept("+", size), kept(&recipes::site(0), 1));
     let (events, again) = (reader.count(), reader.figure("SELECT sum(times - 1) FROM events"));
     say(&format!(
-        "{name}: {size} gateways, {events} events, {again} of them came again, {connections} connections, healths kept {retained:?}, {:.0} s ({:.0} s until all ran)",
+        "{name}: {size} gateways, {events} events, {again} of them came again, {connections} connections, healths at each node {all:?}, the first by name {one:?}, {:.0} s ({:.0} s until all ran)",
         begun.elapsed().as_secs_f64(),
         started.as_secs_f64(),
     ));
