@@ -19,6 +19,7 @@ mod host;
 mod instance;
 mod keeper;
 mod load;
+mod plugin;
 mod state;
 mod strikes;
 mod subscription;

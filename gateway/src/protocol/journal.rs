@@ -8,8 +8,10 @@ mod attempt;
 mod calendar;
 pub(super) mod controls;
 mod dialect;
+mod error;
 mod lines;
 mod reader;
+mod recognise;
 mod record;
 mod rule;
 mod status;
@@ -24,7 +26,8 @@ use crate::protocol::Fault;
 use crate::protocol::ndc::status::DeviceStatus;
 
 pub use calendar::LocalTime;
-pub use dialect::{Dialect, DialectError};
+pub use dialect::Dialect;
+pub use error::DialectError;
 
 /// One line, or a block of them; one that no rule knows has its text alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]

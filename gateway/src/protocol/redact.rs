@@ -15,13 +15,12 @@
 //!   that no spec explains has no rule.
 //! - Of a Triton frame, fields that can be a PIN block are overwritten too, and the check character is made anew.
 
+pub(super) mod digits;
+
 use super::{Protocol, iso8583, triton};
 use crate::profile::Profile;
+use digits::{SHORTEST, any, issued, numbers, overwrite, run};
 
-/// Shortest card number, and the digits of one that may stay in front and behind.
-const SHORTEST: usize = 12;
-const FRONT: usize = 6;
-const BACK: usize = 4;
 /// The field separator of NDC, and the number of the fields in a transaction request that are looked at.
 const FS: u8 = 0x1c;
 /// Number and time of a journal's block (18), first and last position (6 each) and length (3).
@@ -59,64 +58,6 @@ fn block_text(frame: &[u8]) -> usize {
     separators.map(|(at, _)| at + 1 + BLOCK_HEADER).nth(3).unwrap_or(0)
 }
 
-/// Every run of digits that is long enough.
-pub(super) fn any(_: &[u8]) -> bool {
-    true
-}
-
-/// Whether a run of digits looks like a card number that was issued (ISO/IEC 7812: industry digit, check digit).
-fn issued(run: &[u8]) -> bool {
-    let digits: Vec<u32> = run.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
-    let check: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| match (place % 2, digit * 2) {
-            (0, _) => *digit,
-            (_, double @ 10..) => double - 9,
-            (_, double) => double,
-        })
-        .sum();
-    (13..=19).contains(&digits.len()) && matches!(digits.first(), Some(2..=6)) && check.is_multiple_of(10)
-}
-
-/// Overwrites card numbers wherever they stand, and the stripe's data behind them.
-pub(super) fn numbers(bytes: &mut [u8], is_one: fn(&[u8]) -> bool) {
-    let mut at = 0;
-    while at < bytes.len() {
-        let (end, digits) = run(&bytes[at..]);
-        if digits < SHORTEST || !is_one(&bytes[at..at + end]) {
-            at += end.max(1);
-            continue;
-        }
-        let shown = bytes[at..at + end].iter_mut().filter(|byte| byte.is_ascii_digit());
-        for (_, byte) in shown.enumerate().filter(|(nth, _)| *nth >= FRONT && nth + BACK < digits) {
-            *byte = b'0';
-        }
-        at += end;
-        if matches!(bytes.get(at), Some(b'=' | b'D' | b'^')) {
-            at += 1;
-            while let Some(byte) = bytes.get_mut(at).filter(|byte| !byte.is_ascii_control() && !b"?\"".contains(byte)) {
-                overwrite(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-/// The run of digits in front, single spaces and hyphens between them included: its length, and how many digits it has.
-fn run(bytes: &[u8]) -> (usize, usize) {
-    let (mut end, mut digits) = (0, 0);
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => (end, digits) = (at + 1, digits + 1),
-            b' ' | b'-' if at > 0 && end == at => {}
-            _ => break,
-        }
-    }
-    (end, digits)
-}
-
 /// Overwrites what an NDC transaction request has behind its amount, and the tracks that had no number to be found by.
 fn request(frame: &mut [u8]) {
     for (nth, field) in frame.split_mut(|byte| *byte == FS).enumerate() {
@@ -133,16 +74,6 @@ fn request(frame: &mut [u8]) {
 
 fn has_number(field: &[u8]) -> bool {
     (0..field.len()).any(|at| run(&field[at..]).1 >= SHORTEST)
-}
-
-/// Keeps separators and what kind of character it was.
-pub(super) fn overwrite(byte: &mut u8) {
-    *byte = match *byte {
-        b'0'..=b'?' if *byte != b'=' => b'0',
-        b'A'..=b'Z' | b'a'..=b'z' => b'A',
-        0x80.. => b'.',
-        other => other,
-    };
 }
 
 #[cfg(test)]

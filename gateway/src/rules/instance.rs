@@ -10,7 +10,7 @@ use super::contract::vestibule::rule::types::{self, Action};
 use super::effects::{self, Frame};
 use super::engine::Engine;
 use super::host::{Host, Violation, records};
-use super::load::{Plugin, sentence};
+use super::plugin::{Plugin, sentence};
 use crate::event::Event;
 use crate::log::Stored;
 

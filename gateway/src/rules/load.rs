@@ -12,6 +12,7 @@ use super::contract::{RulePlugin, RulePluginPre};
 use super::engine::Engine;
 use super::host::Host;
 use super::instance;
+use super::plugin::{Plugin, sentence};
 use super::state::State;
 use super::subscription::Filter;
 
@@ -30,15 +31,6 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Longest name and version, and most subscriptions, kinds and families of a plugin.
 const DESCRIPTOR_TEXT: usize = 128;
 const DESCRIPTOR_ROWS: usize = 1024;
-
-/// A plugin that was compiled and has described itself.
-pub(super) struct Plugin {
-    pub(super) pre: RulePluginPre<Host>,
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) filter: Filter,
-    pub(super) hash: blake3::Hash,
-}
 
 /// Why a file is no plugin.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,11 +93,6 @@ fn is_whole(mut sections: &[u8]) -> bool {
         sections = after;
     }
     true
-}
-
-/// The causes of an error in one line.
-pub(super) fn sentence(error: &wasmtime::Error) -> String {
-    format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn componentize(engine: &Engine, module: &[u8]) -> Result<Vec<u8>, LoadError> {

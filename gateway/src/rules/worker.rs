@@ -12,7 +12,7 @@ use super::effects::{self, Frame};
 use super::engine::Engine;
 use super::host::Host;
 use super::instance::{Fault, Instance, Outcome};
-use super::load::Plugin;
+use super::plugin::Plugin;
 use super::state::State;
 use super::strikes::Strikes;
 use super::{Config, TerminalFlags};

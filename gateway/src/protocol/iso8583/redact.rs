@@ -6,7 +6,7 @@ use super::clear::Clear;
 use super::notation::Content;
 use super::spec::Field;
 use super::{Keep, Options, decode_clear, digits};
-use crate::protocol::redact::{any, numbers, overwrite};
+use crate::protocol::redact::digits::{any, numbers, overwrite};
 
 /// The frame, as long as before; nothing where no spec explains it. What fills odd digits is as the spec writes it.
 pub fn redacted(frame: &[u8], options: &Options) -> Option<Vec<u8>> {

@@ -5,37 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use regex::bytes::{Captures, Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
+use super::error::DialectError;
 use super::record::{Record, RecordText};
 use super::rule::{Role, Rule, RuleText, number, regex};
+use crate::mask;
 
 /// The dialects that the gateway carries along: the name a profile calls it by, the model's folder, its text.
-const BUILTIN: [(&str, &str, &str); 3] = [
+pub(super) const BUILTIN: [(&str, &str, &str); 3] = [
     ("ncr", "ncr-journal", include_str!("../../../../devices/ncr-journal/dialect.toml")),
     ("procash", "wincor-procash", include_str!("../../../../devices/wincor-procash/dialect.toml")),
     ("moniplus", "hyosung-moniplus", include_str!("../../../../devices/hyosung-moniplus/dialect.toml")),
 ];
-
-/// Why a dialect cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DialectError {
-    /// It is no TOML of this form.
-    #[error("{0}")]
-    File(#[from] toml::de::Error),
-    /// No dialect of this name is part of the program.
-    #[error("no journal dialect `{0}`; built in are ncr, procash and moniplus, a file's name ends with .toml")]
-    Unknown(String),
-    /// A rule says what cannot be.
-    #[error("rule `{rule}`: {reason}")]
-    Rule {
-        /// The rule's pattern as it stands in the file.
-        rule: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The rules together are too much, or two of them take the same part.
-    #[error("{0}")]
-    Rules(String),
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,17 +85,10 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// The built-in model whose dialect knows most lines of a printed journal; where two know as many, or none knows any,
-    /// the NCR one.
-    pub fn recognise(journal: &[u8]) -> &'static str {
-        let mut best = (BUILTIN[0].1, 0);
-        for (_, folder, text) in BUILTIN {
-            let known = Dialect::shared(text).map_or(0, |dialect| super::reader::known_lines(&dialect, journal));
-            if known > best.1 {
-                best = (folder, known);
-            }
-        }
-        best.0
+    /// Whether a rule knows this line.
+    pub(super) fn knows(&self, line: &str) -> bool {
+        let line = line.trim();
+        self.status_line(line).is_some() || self.rule(self.time(&mask::free(line)).1).is_some()
     }
 
     /// Reads a dialect file.

@@ -125,8 +125,8 @@ impl Reader {
         let mut text = text;
         if let Some(wide) = self.wide.take() {
             let both = Zeroizing::new([wide.as_str(), text.as_str()].concat());
-            if !knows(&dialect, &text) {
-                if knows(&dialect, &both) {
+            if !dialect.knows(&text) {
+                if dialect.knows(&both) {
                     return self.text(both.trim(), out);
                 }
                 // A card number that the break cut in two is one all the same; masking keeps the length.
@@ -138,7 +138,7 @@ impl Reader {
                 self.text(wide.trim(), out);
             }
         }
-        if dialect.columns == Some(text.len()) && !knows(&dialect, &text) {
+        if dialect.columns == Some(text.len()) && !dialect.knows(&text) {
             self.wide = Some(text);
         } else {
             self.text(text.trim(), out);
@@ -319,22 +319,4 @@ impl Reader {
             out(Ok(held.entry));
         }
     }
-}
-
-/// Whether a rule knows this line.
-fn knows(dialect: &Dialect, line: &str) -> bool {
-    let line = line.trim();
-    dialect.status_line(line).is_some() || dialect.rule(dialect.time(&mask::free(line)).1).is_some()
-}
-
-/// Lines that are looked at to tell whose journal it is.
-const RECOGNISED_LINES: usize = 400;
-
-/// How many of a printed journal's first lines a dialect knows. One of records knows no lines.
-pub(super) fn known_lines(dialect: &Dialect, journal: &[u8]) -> usize {
-    if dialect.record.is_some() {
-        return 0;
-    }
-    let lines = journal.split(|byte| matches!(byte, b'\r' | b'\n')).take(RECOGNISED_LINES);
-    lines.filter(|line| knows(dialect, &controls::strip(line, dialect.lost_escape).text)).count()
 }

@@ -5,7 +5,7 @@ use regex::bytes::{Captures, Regex};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::dialect::DialectError;
+use super::error::DialectError;
 use super::rule::{number, regex, text};
 use crate::mask;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Said;
 use super::attempt::Happening;
-use super::dialect::DialectError;
+use super::error::DialectError;
 use crate::event::{Component, Device, Kind, Severity};
 use crate::mask;
 

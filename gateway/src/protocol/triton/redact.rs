@@ -1,7 +1,7 @@
 //! A frame with its card data overwritten in place, for captures: numbers and tracks, PIN blocks, miscellaneous fields.
 
 use super::line::{ETX, FS, STX, check_character};
-use crate::protocol::redact::{any, numbers, overwrite};
+use crate::protocol::redact::digits::{any, numbers, overwrite};
 
 /// Hexadecimal digits of a PIN block.
 const PIN_BLOCK: usize = 16;
