@@ -1,6 +1,11 @@
 //! A broker that was away: how fast the backlog drains against publishing the same messages straight, and what memory
 //! the gateway with six rules takes at rest and while it drains. First, how long it takes from its start to ready.
 //!
+//! The backlog drains a part at a time. Behind each part the gateway is stopped as it is (SIGSTOP), and the messages that
+//! have just come out of it are published straight to the same broker and subscriber, once by the client library as it is
+//! (the promise), once on a bare socket, which is faster; then the gateway goes on. So all ways are measured in turns, under
+//! the same load of the machine, and the middle ratio counts.
+//!
 //! `cargo bench -p vestibule --bench backlog` (`-- --events 1000000` for the backlog of the promise)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and what cannot be is a failure")]
@@ -10,10 +15,12 @@ mod rig;
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rig::broker::Broker;
 use rig::figures::{float, median, row};
 use rig::gateway::{Gateway, Plan};
 use rig::process::{free_port, until};
+use rig::publisher::{publish, publish_barely};
 use rig::source::Source;
 use rig::subscriber::Subscriber;
 
@@ -21,8 +28,9 @@ const TERMINALS: usize = 16;
 const RULES: usize = 6;
 /// Starts of which the middle one counts.
 const STARTS: usize = 5;
-/// Messages of the backlog that are published straight as well.
-const COMPARED: usize = 100_000;
+/// Parts in which the backlog drains.
+const PARTS: usize = 10;
+const PROMISE: f64 = 0.7;
 
 fn mebibytes(kibibytes: usize) -> String {
     format!("{:.1} MiB", float(kibibytes) / 1024.0)
@@ -69,31 +77,45 @@ async fn run(events: usize) {
 
     let broker = Broker::start_at(dir.path(), address).await;
     let subscriber = Subscriber::start(broker.port).await;
-    let mut most = 0;
-    let drained = async || {
-        most = most.max(gateway.resident_kib());
-        (subscriber.count() >= pending).then_some(())
-    };
-    until("the whole backlog", Duration::from_millis(20), drained).await;
-    let mut heard = subscriber.take(pending).await;
-    let took = heard.last().unwrap().1 - heard.first().unwrap().1;
-    let drain = float(pending) / took.as_secs_f64();
+    gateway.forget_peak();
+    row(&["part", "drained, msg/s", "straight, msg/s", "ratio", "bare, msg/s", "ratio"]);
+    let (mut ratios, mut bare_ratios, mut left) = (Vec::new(), Vec::new(), pending);
+    for part in 1..=PARTS {
+        let count = if part == PARTS { left } else { pending / PARTS };
+        let resumed = Instant::now();
+        gateway.signal(Signal::SIGCONT);
+        let heard = subscriber.take(count).await;
+        gateway.signal(Signal::SIGSTOP);
+        // What was under way belongs to the next part.
+        left -= heard.len() + subscriber.settle().await;
+        // The first part begins when the gateway has found the broker, the others when it goes on.
+        let begun = if part == 1 { heard[0].1 } else { resumed };
+        let drained = float(heard.len()) / (heard[heard.len() - 1].1 - begun).as_secs_f64();
+        let (count, messages) = (heard.len(), heard.into_iter().map(|(message, _)| message).collect::<Vec<_>>());
+        let library = straight(publish(broker.port, messages.clone()), count, &subscriber).await;
+        let bare = straight(publish_barely(broker.port, messages), count, &subscriber).await;
+        ratios.push(drained / library);
+        bare_ratios.push(drained / bare);
+        let rates = [drained, library, bare].map(|rate| format!("{rate:.0}"));
+        let ratio = [drained / library, drained / bare].map(|ratio| format!("{ratio:.2}"));
+        row(&[&part.to_string(), &rates[0], &rates[1], &ratio[0], &rates[2], &ratio[1]]);
+    }
+    let most = gateway.peak_kib();
+    assert_eq!(left, 0, "messages came twice, or not at all");
 
-    heard.truncate(COMPARED);
-    let count = heard.len();
-    let messages = heard.into_iter().map(|(message, _)| message).collect();
-    subscriber.settle().await;
-    let begun = Instant::now();
-    let ((), heard) = tokio::join!(rig::publisher::publish(broker.port, messages), subscriber.take(count));
-    let straight = float(count) / (heard.last().unwrap().1 - begun).as_secs_f64();
-
+    let middle = [&mut ratios, &mut bare_ratios].map(|ratios| format!("{:.2}", median(ratios)));
+    row(&["median of", &pending.to_string(), "", &middle[0], "", &middle[1], &format!("promise ≥ {PROMISE}")]);
     row(&["memory (VmRSS)", "", "promise"]);
     row(&["at rest", &mebibytes(idle), "≤ 32 MB"]);
     row(&["after the flood", &mebibytes(full)]);
     row(&["draining, most", &mebibytes(most), "≤ 64 MB"]);
-    row(&["drained", "msg/s", "straight, msg/s", "ratio"]);
-    let ratio = format!("{:.2}", drain / straight);
-    row(&[&pending.to_string(), &format!("{drain:.0}"), &format!("{straight:.0}"), &ratio]);
+}
+
+/// How many of these messages, published now, come out a second.
+async fn straight(published: impl Future<Output = ()>, count: usize, subscriber: &Subscriber) -> f64 {
+    let begun = Instant::now();
+    let ((), heard) = tokio::join!(published, subscriber.take(count));
+    float(count) / (heard[heard.len() - 1].1 - begun).as_secs_f64()
 }
 
 fn main() {

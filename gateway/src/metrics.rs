@@ -86,6 +86,7 @@ metrics! {
     forward_held: IntGauge = "vestibule_forward_held_events", "Pending events that the broker put off or does not allow; they are sent again.";
     forward_published: IntCounter = "vestibule_forward_published_total", "Publishes acknowledged by the broker since this process started.";
     forward_connections: IntCounterVec = "vestibule_forward_connections_total", "Connection attempts by outcome.", ["outcome"];
+    forward_file_changes: IntCounterVec = "vestibule_forward_file_changes_total", "Changes of the password, token and certificate files for the broker, by what became of them: taken, unusable.", ["outcome"];
     forward_stray_acks: IntCounter = "vestibule_forward_stray_acks_total", "Acknowledgements of messages that were not in flight, or no more.";
     forward_ack_seconds: Histogram = "vestibule_forward_ack_seconds", "Time from publish to acknowledgement.", buckets SECONDS;
     rule_events: IntCounterVec = "vestibule_rule_events_total", "Events handed to the plugin.", ["plugin"];

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -62,10 +63,11 @@ impl Plan {
         Gateway { links, ready, in_force: begun.elapsed(), http, process }
     }
 
+    /// Acknowledgements have time: `backlog` stops the process for a while.
     fn config(&self, http: SocketAddr, links: &[SocketAddr]) -> String {
         let mut config = format!(
             "gateway.id = \"br001\"\ngateway.site = \"branch-001\"\nlog.dir = {:?}\nhttp.listen = \"{http}\"\n\
-             rules.dir = {:?}\nforward.port = {}\n",
+             rules.dir = {:?}\nforward.port = {}\nforward.ack_timeout_s = 60\n",
             self.dir.join("data"),
             self.dir.join("rules"),
             self.broker
@@ -90,7 +92,21 @@ impl Gateway {
     }
 
     pub(crate) fn resident_kib(&self) -> usize {
-        self.process.resident_kib()
+        self.process.memory_kib("VmRSS:")
+    }
+
+    /// Has the kernel watch from now on how much memory is resident at most.
+    pub(crate) fn forget_peak(&self) {
+        self.process.forget_peak();
+    }
+
+    /// Most memory that was resident since then.
+    pub(crate) fn peak_kib(&self) -> usize {
+        self.process.memory_kib("VmHWM:")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 }
 

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// A running process whose output goes to a file.
 pub(crate) struct Process(Child);
 
@@ -16,11 +19,20 @@ impl Process {
         Process(command.spawn().unwrap_or_else(|fault| panic!("cannot start {name}: {fault}")))
     }
 
-    /// Memory that it occupies, in kibibytes.
-    pub(crate) fn resident_kib(&self) -> usize {
+    /// A figure of its memory in `/proc`, in kibibytes.
+    pub(crate) fn memory_kib(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Has the kernel forget its `VmHWM:` before now.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5").unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
 }
 

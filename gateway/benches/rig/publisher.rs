@@ -1,14 +1,18 @@
-//! The ceiling: the same messages published straight to the broker, by the same client library with the same settings.
+//! The ceiling: the same messages published straight to the broker, by the same client library with the same settings; and
+//! once more without that library's event loop, which the gateway does not use either.
 
 use std::pin::pin;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+use rumqttc::v5::mqttbytes::v5::{Connect, Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What the gateway uses where its configuration says nothing else.
 const WINDOW: u16 = 256;
@@ -51,6 +55,70 @@ pub(crate) async fn publish(port: u16, messages: Vec<Publish>) {
             }
             if left > 0 {
                 next = words.next().now_or_never().flatten();
+            }
+        }
+    }
+}
+
+/// The same by the library's codec on a bare socket: all that the window has room for in one write.
+pub(crate) async fn publish_barely(port: u16, messages: Vec<Publish>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut out, mut heard) = (BytesMut::new(), BytesMut::new());
+    let client_id = "bare-publisher".to_owned();
+    let greeting = Connect { keep_alive: 60, client_id, clean_start: true, properties: None };
+    greeting.write(&None, &None, &mut out).unwrap();
+    let (mut welcome, mut pkid, mut in_flight, mut acknowledged, count) = (false, 0_u16, 0, 0, messages.len());
+    let mut messages = messages.into_iter();
+    while acknowledged < count {
+        while welcome
+            && in_flight < WINDOW
+            && let Some(message) = messages.next()
+        {
+            in_flight += 1;
+            pkid = pkid.checked_add(1).unwrap_or(1);
+            Publish { pkid, retain: false, dup: false, qos: QoS::AtLeastOnce, ..message }.write(&mut out).unwrap();
+        }
+        stream.write_all(&out).await.unwrap();
+        out.clear();
+        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the broker hung up");
+        while let Ok(word) = Packet::read(&mut heard, None) {
+            match word {
+                Packet::ConnAck(_) => welcome = true,
+                Packet::PubAck(_) => (in_flight, acknowledged) = (in_flight - 1, acknowledged + 1),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// The same by the library's codec on a bare socket: all that the window has room for in one write.
+pub(crate) async fn publish_barely(port: u16, messages: Vec<Publish>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut out, mut heard) = (BytesMut::new(), BytesMut::new());
+    let client_id = "bare-publisher".to_owned();
+    let greeting = Connect { keep_alive: 60, client_id, clean_start: true, properties: None };
+    greeting.write(&None, &None, &mut out).unwrap();
+    let (mut welcome, mut pkid, mut in_flight, mut acknowledged, count) = (false, 0_u16, 0, 0, messages.len());
+    let mut messages = messages.into_iter();
+    while acknowledged < count {
+        while welcome
+            && in_flight < WINDOW
+            && let Some(message) = messages.next()
+        {
+            in_flight += 1;
+            pkid = pkid.checked_add(1).unwrap_or(1);
+            Publish { pkid, retain: false, dup: false, qos: QoS::AtLeastOnce, ..message }.write(&mut out).unwrap();
+        }
+        stream.write_all(&out).await.unwrap();
+        out.clear();
+        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the broker hung up");
+        while let Ok(word) = Packet::read(&mut heard, None) {
+            match word {
+                Packet::ConnAck(_) => welcome = true,
+                Packet::PubAck(_) => (in_flight, acknowledged) = (in_flight - 1, acknowledged + 1),
+                other => panic!("{other:?}"),
             }
         }
     }

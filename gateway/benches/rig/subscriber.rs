@@ -58,14 +58,14 @@ impl Subscriber {
         std::mem::take(&mut self.heard.lock().unwrap().messages)
     }
 
-    /// Waits until nothing comes any more, and forgets what came.
-    pub(crate) async fn settle(&self) {
+    /// Waits until nothing comes any more, and forgets what came; how many messages that were.
+    pub(crate) async fn settle(&self) -> usize {
         loop {
             let before = self.count();
             tokio::time::sleep(Duration::from_millis(500)).await;
             if self.count() == before {
                 self.heard.lock().unwrap().messages.clear();
-                return;
+                return before;
             }
         }
     }

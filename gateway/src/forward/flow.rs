@@ -162,6 +162,8 @@ impl Session {
     async fn renew(&self, connection: &mut Connection) {
         let config = self.config.clone();
         let faults = tokio::task::spawn_blocking(move || config.unreadable()).await.unwrap_or_default();
+        let outcome = if faults.is_empty() { "taken" } else { "unusable" };
+        self.metrics.forward_file_changes.with_label_values(&[outcome]).inc();
         match faults.first() {
             None => {
                 tracing::info!("a password, token or certificate file has changed; the broker is connected to anew");

@@ -95,6 +95,23 @@ fn a_bad_submission_fails_alone() {
 }
 
 #[test]
+fn a_transaction_that_fails_answers_nobody_and_is_not_tried_again() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    assert_eq!(submit(&log, vec![event("a")]).expect("appends"), [1]);
+    // Somebody else holds the store: the next transaction fails as a whole, as it does where the disk does.
+    let other = rusqlite::Connection::open(dir.path().join("events.db")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    assert!(submit(&log, vec![event("a")]).is_err(), "what is not kept is not acknowledged");
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)), "nobody knows what was written");
+    drop((log, other));
+    let log = self::open(dir.path());
+    assert_eq!(submit(&log, vec![event("a")]).expect("appends"), [2]);
+    log.close();
+}
+
+#[test]
 fn journal_lines_are_kept_with_their_events_or_not_at_all() {
     let dir = tempfile::tempdir().expect("temp dir");
     let log = open(dir.path());

@@ -311,6 +311,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_broker_says_is_heard_while_it_reads_nothing() {
+        let (mut client, mut broker) = pair().await;
+        let payload = bytes::Bytes::from(vec![b'x'; 32_000_000]);
+        let publication = Publication { topic: "t".to_owned(), payload, retain: false, content: None };
+        client.say(Version::V5.packet(publication), 1).expect("fits");
+        for id in 7..=9 {
+            broker.write_all(&[0x40, 2, 0, id]).await.expect("writes");
+            let word = tokio::time::timeout(Duration::from_secs(20), client.hear()).await.expect("in time");
+            assert_eq!(word.expect("a word"), Word::Ack(u16::from(id), super::super::wire::Verdict::Accepted));
+            assert!(!client.is_ready(), "what it does not read is still to be written");
+        }
+    }
+
+    #[tokio::test]
     async fn a_silent_broker_is_pinged_and_then_given_up() {
         let (mut client, mut broker) = pair().await;
         let (start, patience) = (Instant::now(), Duration::from_secs(10));

@@ -119,6 +119,30 @@ async fn a_port_in_use_is_an_event_and_a_new_try() {
     gateway.stop().await;
 }
 
+#[tokio::test]
+async fn a_configuration_with_faults_leaves_the_store_as_it_was() {
+    let address = free_port();
+    let gateway = Running::start(&json_terminal(address)).await;
+    let mut source = Source::connect(address).await;
+    source.say(b"{\"kind\":\"supply.low\"}\n").await;
+    assert!(source.answer().await.expect("answer")["seq"].is_u64());
+    let dir = gateway.stop_and_keep().await;
+    let look = || {
+        let mut files = std::collections::BTreeMap::new();
+        for entry in std::fs::read_dir(dir.path()).expect("a folder").map(|entry| entry.expect("a file").path()) {
+            files.insert(entry.clone(), std::fs::read(entry).expect("reads"));
+        }
+        files
+    };
+    let before = look();
+    let elsewhere = tempfile::tempdir().expect("temp dir");
+    let file = elsewhere.path().join("vestibule.toml");
+    std::fs::write(&file, format!("log.dir = {:?}\nforward.port = 0\ncolour = 1\n", dir.path())).expect("writes");
+    let output = Command::new(env!("CARGO_BIN_EXE_vestibule")).arg("run").arg("--config").arg(&file).output();
+    assert_eq!(output.expect("runs").status.code(), Some(78));
+    assert!(!before.is_empty() && look() == before);
+}
+
 #[test]
 fn what_is_wrong_at_start_is_an_exit_code_and_a_sentence() {
     let dir = tempfile::tempdir().expect("temp dir");

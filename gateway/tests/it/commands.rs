@@ -24,7 +24,7 @@ use crate::mosquitto::Mosquitto;
 use crate::subscriber::Subscriber;
 
 /// A gateway's terminal, whose link takes commands.
-fn terminal(address: SocketAddr, more: &str) -> String {
+pub(crate) fn terminal(address: SocketAddr, more: &str) -> String {
     format!(
         "[[terminal]]\nname = \"atm-01\"\nprofile = \"ncr-selfserv-ndc\"\nluno = \"001000001\"\n{more}\
          link = [{{ name = \"ndc\", protocol = \"ndc\", listen = \"{address}\", commands = true }}]\n"

@@ -1,6 +1,6 @@
 //! A broker that misbehaves on request: just enough MQTT 5 to take publishes at QoS 1.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,7 @@ pub(crate) struct Taken {
 }
 
 type Policy = Arc<dyn Fn(&Taken) -> Answer + Send + Sync>;
+type Faults = Arc<Mutex<Vec<String>>>;
 
 /// The broker; publishes that were answered with success are told to `accepted`.
 pub(crate) struct FakeBroker {
@@ -38,6 +39,15 @@ pub(crate) struct FakeBroker {
     pub(crate) port: u16,
     /// What was acknowledged.
     pub(crate) accepted: mpsc::UnboundedReceiver<Taken>,
+    /// What no client may do.
+    faults: Faults,
+}
+
+impl Drop for FakeBroker {
+    fn drop(&mut self) {
+        let faults = self.faults.lock().expect("not poisoned");
+        assert!(faults.is_empty() || std::thread::panicking(), "{faults:?}");
+    }
 }
 
 impl FakeBroker {
@@ -47,19 +57,30 @@ impl FakeBroker {
         receive_max: Option<u16>,
         policy: impl Fn(&Taken) -> Answer + Send + Sync + 'static,
     ) -> FakeBroker {
+        FakeBroker::allowing(move |_| receive_max, policy).await
+    }
+
+    /// The same, where each connection has a number of messages that it allows in flight.
+    pub(crate) async fn allowing(
+        receive_max: impl Fn(usize) -> Option<u16> + Send + 'static,
+        policy: impl Fn(&Taken) -> Answer + Send + Sync + 'static,
+    ) -> FakeBroker {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
         let (sender, accepted) = mpsc::unbounded_channel();
-        let policy: Policy = Arc::new(policy);
+        let (policy, faults): (Policy, Faults) = (Arc::new(policy), Faults::default());
+        let found = Arc::clone(&faults);
         tokio::spawn(async move {
             let mut connection = 0;
             while let Ok((stream, _)) = listener.accept().await {
                 // A client that vanishes is an error here, and nothing to this broker.
-                tokio::spawn(serve(stream, connection, receive_max, Arc::clone(&policy), sender.clone()));
+                let receive_max = receive_max(connection);
+                let (policy, found, sender) = (Arc::clone(&policy), Arc::clone(&found), sender.clone());
+                tokio::spawn(serve(stream, connection, receive_max, policy, sender, found));
                 connection += 1;
             }
         });
-        FakeBroker { port, accepted }
+        FakeBroker { port, accepted, faults }
     }
 }
 
@@ -69,9 +90,11 @@ async fn serve(
     receive_max: Option<u16>,
     policy: Policy,
     accepted: mpsc::UnboundedSender<Taken>,
+    faults: Faults,
 ) -> std::io::Result<()> {
+    let fault = |text: String| faults.lock().expect("not poisoned").push(text);
     let mut bytes = Vec::new();
-    let mut place = 0;
+    let (mut place, mut silent) = (0, 0);
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Ok(());
@@ -91,7 +114,9 @@ async fn serve(
                     stream.write_all(&connack).await?;
                 }
                 3 => {
-                    assert_eq!((kind >> 1) & 3, 1, "everything is published at QoS 1");
+                    if (kind >> 1) & 3 != 1 {
+                        fault(format!("everything is published at QoS 1, and this was {kind:#x}"));
+                    }
                     let (taken, id) = publish(body, connection, place);
                     place += 1;
                     match policy(&taken) {
@@ -101,15 +126,19 @@ async fn serve(
                                 let _ = accepted.send(taken);
                             }
                         }
-                        Answer::Silence => {}
+                        Answer::Silence => silent += 1,
                         Answer::HangUp => return Ok(()),
                     }
                 }
                 12 => stream.write_all(&[0xd0, 0]).await?,
                 14 => return Ok(()),
-                other => panic!("a forwarder sends no packet of type {other}"),
+                other => fault(format!("a forwarder sends no packet of type {other}")),
             }
             bytes.drain(..used);
+        }
+        // What was read now is not acknowledged yet: all of it was in flight at once.
+        if receive_max.is_some_and(|most| acks.len() + silent > usize::from(most)) {
+            fault(format!("{} in flight where {receive_max:?} are allowed", acks.len() + silent));
         }
         for (id, reason) in acks.iter().rev() {
             let [high, low] = id.to_be_bytes();

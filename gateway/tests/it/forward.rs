@@ -1,9 +1,10 @@
 //! Forwarding, from the log to a subscriber.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use vestibule::event::{Event, Kind};
 use vestibule::forward::Config;
 
@@ -272,6 +273,53 @@ async fn what_the_broker_puts_off_is_sent_again_on_the_same_connection() {
         .collect();
     assert_eq!(again.len(), 10);
     assert!(again.iter().all(|taken| taken.json["replayed"] == json!(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_allows_fewer_is_never_given_more() {
+    // The broker itself looks that no connection has more in flight than it allowed.
+    let allows = |connection| [Some(40), Some(3), None].get(connection).copied().unwrap_or(Some(7));
+    let broker = FakeBroker::allowing(allows, |taken| match (taken.connection, taken.place) {
+        (0..3, 90) => Answer::HangUp,
+        // The next connection begins with all of these.
+        (0..3, 60..) => Answer::Silence,
+        _ => Answer::Ack(0),
+    })
+    .await;
+    let gateway = Gateway::new();
+    gateway.append("atm-1", 2000).await;
+    let forwarder = gateway.forward(Config { ack_timeout_s: 1, ..to(broker.port) });
+    gateway.eventually([2000, 0, 0, 0]).await;
+    assert_eq!(gateway.metrics.forward_connections.with_label_values(&["connected"]).get(), 4);
+    forwarder.stop(DEADLINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_up_at_once_is_not_hammered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = Gateway::new();
+    let forwarder = gateway.forward(to(listener.local_addr().expect("bound").port()));
+    drop(listener.accept().await.expect("a connection"));
+    let begun = Instant::now();
+    for _ in 0..4 {
+        drop(listener.accept().await.expect("a connection"));
+    }
+    // Pauses of 200, 400, 800 and 1,600 ms, of which chance takes half at most.
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
+    forwarder.stop(DEADLINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_never_answers_our_greeting_is_given_up_in_the_time_that_was_set() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = Gateway::new();
+    let port = listener.local_addr().expect("bound").port();
+    let forwarder = gateway.forward(Config { connect_timeout_s: 1, ..to(port) });
+    let (_silent, _) = listener.accept().await.expect("a connection");
+    eventually(|| gateway.metrics.forward_connections.with_label_values(&["timeout"]).get() == 1).await;
+    let _another = listener.accept().await.expect("it tries again");
+    assert_eq!(gateway.metrics.forward_connected.get(), 0);
+    forwarder.stop(DEADLINE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

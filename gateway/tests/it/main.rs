@@ -13,6 +13,7 @@ mod forwarding;
 mod gateway;
 mod hostile;
 mod hostile_broker;
+mod hostile_commands;
 mod http;
 mod https;
 mod journal;

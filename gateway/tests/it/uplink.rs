@@ -144,8 +144,9 @@ async fn a_broker_may_ask_for_our_certificate_and_a_new_one_is_taken_up_in_order
 
     // A half-written change is passed over; a whole one is taken up without losing or repeating anything.
     files.write("cert", "-----BEGIN CERTI");
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
-    assert_eq!(tried("connected"), 1, "the connection stays");
+    let changed = |outcome: &str| gateway.metrics.forward_file_changes.with_label_values(&[outcome]).get();
+    eventually(|| changed("unusable") == 1).await;
+    assert_eq!((tried("connected"), changed("taken")), (1, 0), "the connection stays");
     files.certificate(&authority);
     eventually(|| tried("connected") == 2).await;
     gateway.append("atm-1", 10).await;
