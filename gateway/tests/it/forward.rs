@@ -323,6 +323,21 @@ async fn a_broker_that_never_answers_our_greeting_is_given_up_in_the_time_that_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_cost_no_commit_each() {
+    let broker = FakeBroker::start(Some(1), |_| Answer::Ack(0)).await;
+    let gateway = Gateway::new();
+    gateway.append("atm-1", 3000).await;
+    let (commits, begun) = (gateway.metrics.log_commits.get(), Instant::now());
+    let forwarder = gateway.forward(to(broker.port));
+    gateway.eventually([3000, 0, 0, 0]).await;
+    forwarder.stop(DEADLINE).await;
+    // One a second, and one at the end: each of 3,000 came alone.
+    let most = begun.elapsed().as_secs() + 2;
+    let commits = gateway.metrics.log_commits.get() - commits;
+    assert!(commits <= most, "{commits} commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_without_a_broker_takes_no_time() {
     let gateway = Gateway::new();
     gateway.append("atm-1", 5).await;

@@ -105,7 +105,14 @@ impl Line {
             while let Some((kind, body, used)) = packet(&bytes) {
                 match kind >> 4 {
                     // Whether there is a session is what chance says.
-                    1 => stream.write_all(&[0x20, 3, u8::from(self.dice.below(2) == 0), 0, 0]).await?,
+                    1 => {
+                        // Behind name, version, flags, keep-alive and properties comes the client id.
+                        let id = 11 + usize::from(body[10]);
+                        if body[id..id + 2] == [0, 0] {
+                            self.broker.look(|ledger| ledger.faults.push("a client without an id".to_owned()));
+                        }
+                        stream.write_all(&[0x20, 3, u8::from(self.dice.below(2) == 0), 0, 0]).await?;
+                    }
                     3 => self.heard(&mut stream, body).await?,
                     4 => self.acknowledged(&mut flying, u16::from_be_bytes([body[0], body[1]])),
                     8 => {

@@ -27,6 +27,7 @@ mod simulate;
 mod subscriber;
 mod terminals;
 mod tls;
+mod traps;
 mod triton;
 mod uplink;
 mod upload;
