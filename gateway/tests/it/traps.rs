@@ -16,7 +16,7 @@ fn gateway() -> &'static Path {
 /// Whether the file has a test of this name.
 fn is_test(path: &Path, name: &str) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let test = format!(r"#\[(tokio::)?test(\([^)]*\))?\]\s*(#\[[^\]]*\]\s*)*(async )?fn {name}\(");
+    let test = format!(r"#\[(tokio::)?test(\([^)]*\))?\][ \n]*(#\[[^\]]*\][ \n]*)*(async )?fn {name}\(");
     Regex::new(&test).expect("a pattern").is_match(&text)
 }
 
