@@ -91,35 +91,3 @@ pub(crate) async fn publish_barely(port: u16, messages: Vec<Publish>) {
         }
     }
 }
-
-/// The same by the library's codec on a bare socket: all that the window has room for in one write.
-pub(crate) async fn publish_barely(port: u16, messages: Vec<Publish>) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let (mut out, mut heard) = (BytesMut::new(), BytesMut::new());
-    let client_id = "bare-publisher".to_owned();
-    let greeting = Connect { keep_alive: 60, client_id, clean_start: true, properties: None };
-    greeting.write(&None, &None, &mut out).unwrap();
-    let (mut welcome, mut pkid, mut in_flight, mut acknowledged, count) = (false, 0_u16, 0, 0, messages.len());
-    let mut messages = messages.into_iter();
-    while acknowledged < count {
-        while welcome
-            && in_flight < WINDOW
-            && let Some(message) = messages.next()
-        {
-            in_flight += 1;
-            pkid = pkid.checked_add(1).unwrap_or(1);
-            Publish { pkid, retain: false, dup: false, qos: QoS::AtLeastOnce, ..message }.write(&mut out).unwrap();
-        }
-        stream.write_all(&out).await.unwrap();
-        out.clear();
-        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the broker hung up");
-        while let Ok(word) = Packet::read(&mut heard, None) {
-            match word {
-                Packet::ConnAck(_) => welcome = true,
-                Packet::PubAck(_) => (in_flight, acknowledged) = (in_flight - 1, acknowledged + 1),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
