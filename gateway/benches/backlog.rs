@@ -80,20 +80,28 @@ async fn run(events: usize) {
     gateway.forget_peak();
     row(&["part", "drained, msg/s", "straight, msg/s", "ratio", "bare, msg/s", "ratio"]);
     let (mut ratios, mut bare_ratios, mut left) = (Vec::new(), Vec::new(), pending);
+    // What processors do for one message is what is left of a rate where others use them too.
+    let worked = || broker.worked() + rig::process::worked(std::process::id());
+    let mut costs = [Duration::ZERO; 3];
     for part in 1..=PARTS {
         let count = if part == PARTS { left } else { pending / PARTS };
-        let resumed = Instant::now();
+        let (resumed, before) = (Instant::now(), worked() + gateway.worked());
         gateway.signal(Signal::SIGCONT);
         let heard = subscriber.take(count).await;
         gateway.signal(Signal::SIGSTOP);
         // What was under way belongs to the next part.
         left -= heard.len() + subscriber.settle().await;
+        costs[0] += worked() + gateway.worked() - before;
         // The first part begins when the gateway has found the broker, the others when it goes on.
         let begun = if part == 1 { heard[0].1 } else { resumed };
         let drained = float(heard.len()) / (heard[heard.len() - 1].1 - begun).as_secs_f64();
         let (count, messages) = (heard.len(), heard.into_iter().map(|(message, _)| message).collect::<Vec<_>>());
+        let before = worked();
         let library = straight(publish(broker.port, messages.clone()), count, &subscriber).await;
+        let between = worked();
         let bare = straight(publish_barely(broker.port, messages), count, &subscriber).await;
+        costs[1] += between - before;
+        costs[2] += worked() - between;
         ratios.push(drained / library);
         bare_ratios.push(drained / bare);
         let rates = [drained, library, bare].map(|rate| format!("{rate:.0}"));
@@ -105,6 +113,8 @@ async fn run(events: usize) {
 
     let middle = [&mut ratios, &mut bare_ratios].map(|ratios| format!("{:.2}", median(ratios)));
     row(&["median of", &pending.to_string(), "", &middle[0], "", &middle[1], &format!("promise ≥ {PROMISE}")]);
+    let costs = costs.map(|cost| format!("{:.1} µs/msg", cost.as_secs_f64() * 1e6 / float(pending)));
+    row(&["processors", &costs[0], &costs[1], "", &costs[2]]);
     row(&["memory (VmRSS)", "", "promise"]);
     row(&["at rest", &mebibytes(idle), "≤ 32 MB"]);
     row(&["after the flood", &mebibytes(full)]);

@@ -329,8 +329,8 @@ impl Log {
         (size(self.0.path.clone()), size(PathBuf::from(format!("{}-wal", self.0.path.display()))))
     }
 
-    /// At most `limit` events after place `after`, in order: from memory where they still are, else from SQLite.
-    /// Blocks for the time of a small read where it lags; call it from a blocking thread then.
+    /// At most `limit` events after place `after`, in order: from memory where they still are, else from SQLite. There
+    /// may be more although fewer came: large events are read a few at a time. Blocks for the time of a small read where it lags; call it from a blocking thread then.
     ///
     /// # Errors
     /// Where SQLite cannot be read.

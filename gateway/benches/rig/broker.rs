@@ -12,7 +12,7 @@ use super::process::{Process, free_port, until};
 /// A running broker that keeps nothing on disk and sets no limits of its own.
 pub(crate) struct Broker {
     pub(crate) port: u16,
-    _process: Process,
+    process: Process,
 }
 
 impl Broker {
@@ -32,7 +32,13 @@ impl Broker {
         command.arg("-c").arg(path);
         let process = Process::start("mosquitto", command, dir);
         until("mosquitto", Duration::from_millis(10), async || TcpStream::connect(address).await.ok()).await;
-        Broker { port, _process: process }
+        Broker { port, process }
+    }
+}
+
+impl Broker {
+    pub(crate) fn worked(&self) -> Duration {
+        self.process.worked()
     }
 }
 

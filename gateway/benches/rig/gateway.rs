@@ -105,6 +105,10 @@ impl Gateway {
         self.process.memory_kib("VmHWM:")
     }
 
+    pub(crate) fn worked(&self) -> Duration {
+        self.process.worked()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

@@ -26,6 +26,11 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// For how long processors have worked for it.
+    pub(crate) fn worked(&self) -> Duration {
+        worked(self.0.id())
+    }
+
     /// Has the kernel forget its `VmHWM:` before now.
     pub(crate) fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5").unwrap();
@@ -34,6 +39,14 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
+}
+
+/// For how long processors have worked for a process.
+pub(crate) fn worked(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Behind the name in brackets come the state and, as the twelfth and thirteenth, times in hundredths of a second.
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    Duration::from_millis(fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
 }
 
 impl Drop for Process {

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::Severity;
 use crate::log::{Progress, Stored};
 
-/// Rows read at once; another read begins when fewer than half of that are left.
-const BATCH: usize = 256;
+/// Rows read at once; another read begins when fewer than half of that are left. A read is done by another thread, which
+/// on a busy machine takes its time to begin: what is left lasts for two windows of the usual size.
+const BATCH: usize = 1024;
 /// Most critical events that are read ahead of the others.
 const URGENT: usize = 64;
 

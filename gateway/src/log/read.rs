@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Stored;
 use super::transaction::{number, place};
 
+/// Bytes of JSON after which a read ends: large events are read a few at a time.
+const ENOUGH: usize = 2 * 1024 * 1024;
+
 /// A read-only connection that the lagging readers share; each read is short.
 #[derive(Debug)]
 pub(super) struct Reader(Mutex<Connection>);
@@ -21,12 +24,22 @@ impl Reader {
         question(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// At most `limit` events after `after`.
+    /// At most `limit` events after `after`, and no more once they have come to [`ENOUGH`] bytes.
     pub(super) fn read_after(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Arc<Stored>>> {
         self.ask(|connection| {
             let mut select = connection
                 .prepare_cached("SELECT seq, terminal_seq, json FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-            select.query_map(params![number(after), i64::try_from(limit).unwrap_or(i64::MAX)], stored)?.collect()
+            let rows = select.query_map(params![number(after), i64::try_from(limit).unwrap_or(i64::MAX)], stored)?;
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            for event in rows {
+                let event = event?;
+                bytes += event.json.len();
+                events.push(event);
+                if bytes >= ENOUGH {
+                    break;
+                }
+            }
+            Ok(events)
         })
     }
 

@@ -311,3 +311,24 @@ fn a_command_is_kept_once_and_goes_on_only_from_where_it_was() {
     assert_eq!(log.commands(&filter, 9).expect("reads")[0].command, at(State::Done));
     log.close();
 }
+
+#[test]
+fn large_events_are_read_a_few_at_a_time_and_all_of_them() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let config = Config { dir: dir.path().to_owned(), tail_events: 1, ..Config::default() };
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let log = Log::open(&config, "gw", Box::new(Plain), metrics).expect("opens").log;
+    let large = || NewEvent::from(event("a").event.detail("x".repeat(200_000)));
+    for _ in 0..5 {
+        submit(&log, (0..6).map(|_| large()).collect()).expect("appends");
+    }
+    let (mut at, mut reads) = (0, 0);
+    while at < 30 {
+        let read = log.read_after(at, 1000).expect("reads");
+        assert!(read.len() <= 11 && read[0].seq == at + 1, "{} events", read.len());
+        at = read[read.len() - 1].seq;
+        reads += 1;
+    }
+    assert_eq!((at, reads), (30, 3), "eleven, eleven, and eight");
+    log.close();
+}
