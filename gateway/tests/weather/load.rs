@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::process::until;
 
 /// Lines a second of all terminals.
-const RATE: u32 = 1_000;
+pub(crate) const RATE: usize = 1_000;
 /// What is said; none of it is critical, and none is answered by a rule.
 const SAID: [&str; 4] = ["card.inserted", "card.taken", "cash.taken", "counters.reported"];
 /// Lines of a terminal that may wait for their answers: a gateway that stalls is not asked for less.
@@ -42,7 +42,7 @@ impl Load {
     pub(crate) fn start(links: &[SocketAddr]) -> Load {
         let answers = Arc::<Mutex<Answers>>::default();
         let (stop, hangs_up) = (CancellationToken::new(), CancellationToken::new());
-        let every = Duration::from_secs(1) * u32::try_from(links.len()).unwrap() / RATE;
+        let every = Duration::from_secs(1) * u32::try_from(links.len()).unwrap() / u32::try_from(RATE).unwrap();
         let mut tasks = Vec::new();
         for (terminal, link) in links.iter().enumerate() {
             let (sender, lines) = mpsc::channel(WINDOW);
