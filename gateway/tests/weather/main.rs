@@ -45,8 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LATE: Duration = Duration::from_secs(4);
 /// How long the gateway is watched doing nothing.
 const REST: Duration = Duration::from_secs(3);
-/// Most memory that an outage may cost, in KiB. What is not sent waits in the log: 8 s are 8,000 events, of about 1 KiB.
-const MORE_KIB: u64 = 6 * 1024;
+/// Most memory that an outage may cost, in KiB: less than the events of 8 s would take, and far less than those of 60.
+const MORE_KIB: u64 = 8 * 1024;
 
 /// How long an outage lasts, and what the gateway is set to.
 #[derive(Clone, Copy, Debug)]
