@@ -7,6 +7,7 @@ mod certificates;
 mod commands;
 mod dashboards;
 mod demo;
+mod embedded_broker;
 mod fake_broker;
 mod forward;
 mod forwarding;

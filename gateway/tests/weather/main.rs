@@ -9,10 +9,10 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test: what cannot be is a failure")]
 
 #[path = "../it/fake_broker.rs"]
-#[expect(dead_code, reason = "shared with other tests, which use the rest of it")]
+#[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod fake_broker;
 #[path = "../kill/process.rs"]
-#[expect(dead_code, reason = "shared with other tests, which use the rest of it")]
+#[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod process;
 
 mod broker;
