@@ -35,7 +35,7 @@ struct Store {
 impl Store {
     fn fill(dir: &Path, rows: usize) -> Store {
         let metrics = Arc::new(Metrics::new().unwrap());
-        let fold = Box::new(TerminalFold::new(Vec::new(), Arc::clone(&metrics)));
+        let fold = Box::new(TerminalFold::new(Arc::default(), Arc::clone(&metrics)));
         let config = Config { dir: dir.join(rows.to_string()), ..Config::default() };
         let mut store = Store { log: Log::open(&config, "gw", fold, metrics).unwrap().log, given: 0 };
         while store.given < rows {

@@ -41,7 +41,13 @@ fn events(hits: bool) -> Vec<Arc<Stored>> {
         };
         // One terminal for the hits, so that low and filled are about the same cassette.
         let terminal = if hits && seq.is_multiple_of(100) { "atm-00".to_owned() } else { event.terminal.clone() };
-        Arc::new(Stored { seq, terminal_seq: seq, event: Event { terminal, ..event }, json: "{}".into() })
+        Arc::new(Stored {
+            seq,
+            terminal_seq: seq,
+            boot_ms: None,
+            event: Event { terminal, ..event },
+            json: "{}".into(),
+        })
     };
     (0..12_800).map(event).collect()
 }

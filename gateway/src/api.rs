@@ -65,7 +65,7 @@ pub struct View {
 }
 
 /// Serves until `stop` is cancelled and the requests that were under way are answered.
-pub async fn serve(listener: TcpListener, config: Config, tls: Option<Tls>, view: View) {
+pub async fn serve(listener: Arc<TcpListener>, config: Config, tls: Option<Tls>, view: View) {
     let (config, tls) = (Arc::new(config), tls.map(Arc::new));
     let audit = Audit::new(view.log.clone());
     let gate = Arc::new(Gate::new(view.auth.clone(), &config, audit, Arc::clone(&view.metrics)));

@@ -19,7 +19,7 @@ pub use faults::{Fault, Faults};
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
-use crate::{api, auth, commands, forward, link, log, rules, terminals};
+use crate::{api, auth, clock, commands, forward, link, log, rules, terminals};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -28,6 +28,9 @@ pub struct Config {
     /// Who this gateway is.
     #[serde(default)]
     pub gateway: Gateway,
+    /// How it is known whether the clock is right.
+    #[serde(default)]
+    pub clock: clock::Config,
     /// The event store.
     #[serde(default)]
     pub log: log::Config,
@@ -64,11 +67,13 @@ pub struct Gateway {
     pub site: String,
     /// Folder with device profiles of your own; those that are built in are found without it.
     pub devices: Option<PathBuf>,
+    /// Seconds that a stop may take, all stages together; what is not done by then is left for the next start.
+    pub drain_s: u64,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Gateway { id: "vestibule".to_owned(), site: "branch".to_owned(), devices: None }
+        Gateway { id: "vestibule".to_owned(), site: "branch".to_owned(), devices: None, drain_s: 20 }
     }
 }
 
@@ -114,6 +119,12 @@ impl Config {
             if let Err(reason) = name(value) {
                 add(key.to_owned(), reason);
             }
+        }
+        if !(1..=3600).contains(&self.gateway.drain_s) {
+            add("gateway.drain_s".to_owned(), format!("{} is not 1 to 3600", self.gateway.drain_s));
+        }
+        for (key, reason) in self.clock.faults() {
+            add(format!("clock.{key}"), reason);
         }
         for (key, reason) in self.http.faults(&self.auth) {
             add(format!("http.{key}"), reason);

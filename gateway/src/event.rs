@@ -58,9 +58,12 @@ pub struct Event {
     /// When the gateway read it, by the gateway's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// Whether the gateway's clock was known to be right at `received_at`.
+    /// Whether the gateway's clock was known to be right when the event was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_synced: Option<bool>,
+    /// Whether the gateway's times in it were corrected, once its clock was right, by the time that had passed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub time_corrected: bool,
     /// The protocol that carried it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
@@ -100,6 +103,7 @@ impl Event {
             occurred_at: None,
             received_at: None,
             time_synced: None,
+            time_corrected: false,
             protocol: None,
             link: None,
             amount: None,

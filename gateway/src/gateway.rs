@@ -1,14 +1,29 @@
-//! The composition root: builds every stage, runs them, drains them. It alone knows them all.
+//! The composition root: builds every stage, runs them, changes them, drains them. It alone knows them all.
+//!
+//! ```text
+//! start ─→ run ─ Reload ─→ reload   (checked whole first; only what changed is touched)
+//!            └── Stop ───→ drain    (in the order of an event's path, within `gateway.drain_s`)
+//! ```
+
+mod drain;
+mod reload;
+mod supervisor;
+mod timekeeper;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use supervisor::Supervisor;
 
 use crate::auth::Auth;
 use crate::command::Restart;
@@ -22,9 +37,6 @@ use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
 use crate::terminals::{Directory, Inventory, TerminalFold};
 use crate::{api, auth, clock};
-
-/// How long a stop may take before what is left is left for the next start.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +72,21 @@ pub enum StartError {
 /// How a gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was asked to, and drained.
+    /// It was asked to, and drained; what it could not finish in time is in the log.
     Stopped,
+    /// It was asked to a second time, and left at once.
+    Hurried,
     /// The event log could not go on: the next start reads again what there is.
     LogFailed,
+}
+
+/// What a running gateway is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Stop; said a second time, stop at once.
+    Stop,
+    /// Read the configuration in this file again.
+    Reload(PathBuf),
 }
 
 /// A running gateway.
@@ -74,11 +97,32 @@ pub struct Gateway {
     pub log: Log,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// The configuration that is in force.
+    config: Config,
+    base: Base,
+    auth: Auth,
     links: Links,
-    rules: Rules,
-    commands: Commands,
+    rules: Option<Rules>,
+    commands: Option<Commands>,
     forwarder: Option<Forwarder>,
-    api: tokio::task::JoinHandle<()>,
+    api: Api,
+    supervisor: Supervisor,
+}
+
+/// What lasts as long as the process. Every stage is built on it.
+struct Base {
+    log: Log,
+    metrics: Arc<Metrics>,
+    inventory: Arc<Inventory>,
+    directory: Directory,
+    lines: Arc<Lines>,
+    listener: Arc<TcpListener>,
+    stop: CancellationToken,
+}
+
+/// HTTP as it is served now.
+struct Api {
+    task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -90,7 +134,6 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Gateway, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let stop = CancellationToken::new();
 
         // A configuration that was read from a file has been checked for this; whoever makes one otherwise is told here.
         if let Some(reason) = config.http.exposed(&config.auth) {
@@ -99,99 +142,150 @@ impl Gateway {
         let auth = Auth::open(config.auth.clone())?;
         let tls = config.http.tls.clone().map(api::Tls::open).transpose().map_err(StartError::Tls)?;
 
-        let (terminals, links, listeners) = (config.terminals(), config.links(), config.listeners());
-        let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
-        let inventory = Arc::new(Inventory::new(terminals));
-
-        let fold = Box::new(TerminalFold::new(names, Arc::clone(&metrics)));
-        let Opened { log, set_aside } = Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        let inventory = Arc::new(Inventory::new(config.terminals()));
+        let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
+        let Opened { log, set_aside, newest_confirmed, undated } =
+            Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        clock::configure(&config.clock, newest_confirmed);
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        let directory = Directory::new(&config.terminal);
         announce(&log, set_aside).await;
 
-        let lines = Arc::new(Lines::new(Arc::clone(&inventory), &links, &listeners));
-        let commands = Commands::start(commands::Parts {
-            config: config.commands.clone(),
-            log: log.clone(),
-            ways: Arc::clone(&lines) as _,
-            auth: auth.clone(),
-            metrics: Arc::clone(&metrics),
-            switches: switches(&config),
-            open_line: Arc::new(commands::open_line),
-            broker: broker(&config),
-        });
-        let view = api::View {
+        let base = Base {
+            lines: Arc::new(Lines::new(Arc::clone(&inventory), &config.links(), &config.listeners())),
+            directory: Directory::new(&config.terminal),
+            listener: Arc::new(listener),
+            stop: CancellationToken::new(),
             log: log.clone(),
             metrics: Arc::clone(&metrics),
-            directory: directory.clone(),
-            auth,
-            desk: Arc::new(commands.counter()),
-            stop: stop.clone(),
+            inventory,
         };
-        let api = tokio::spawn(api::serve(listener, config.http.clone(), tls, view));
+        timekeeper::start(&base, undated);
+        let commands = base.commands(&config, &auth);
+        let api = base.api(&config, &auth, tls, &commands);
+        let rules = base.rules(&config)?;
+        let forwarder = base.forwarder(&config);
+        let links = Links::start(base.shared(), base.plan(&config));
+        metrics.config_applied.set(Timestamp::now().as_second());
 
-        let rules = rules::start(config.rules, log.clone(), flags(Arc::clone(&inventory)), Arc::clone(&metrics))?;
+        let (rules, commands, supervisor) = (Some(rules), Some(commands), Supervisor::default());
+        Ok(Gateway { http, log, metrics, config, base, auth, links, rules, commands, forwarder, api, supervisor })
+    }
 
-        let identity = forward::Identity { site: config.gateway.site, gateway: config.gateway.id };
-        let is_there = {
-            let log = log.clone();
-            forward::IsThere::new(move |name| directory.knows(&log, name))
-        };
-        let forwarder = config
-            .forward
-            .map(|forward| forward::start(forward, log.clone(), identity, Arc::clone(&metrics), is_there));
-
-        let shared = link::Shared {
-            log: log.clone(),
-            metrics: Arc::clone(&metrics),
-            inventory: Arc::clone(&inventory),
-            lines,
-            stop: stop.clone(),
-        };
-        let with_links =
-            links.into_iter().filter_map(|(name, links)| Some((Arc::clone(inventory.named(&name)?), links)));
-        let links = Links::start(&shared, with_links, listeners);
-
-        Ok(Gateway { http, log, metrics, links, rules, commands, forwarder, api, stop })
+    /// Has whoever started the process told how it goes.
+    pub fn supervised_by(&mut self, supervisor: Supervisor) {
+        self.supervisor = supervisor;
     }
 
     /// Runs until `shutdown` or until the log fails, then drains the stages in the order of an event's path.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> End {
-        let mut head = self.log.head();
-        let failed = async { while head.changed().await.is_ok() {} };
-        let end = tokio::select! {
-            () = shutdown => End::Stopped,
-            () = failed => End::LogFailed,
-        };
-        self.drain(end).await;
-        end
+        let (teller, orders) = mpsc::channel(1);
+        let mut obeying = pin!(self.obey(orders));
+        tokio::select! {
+            end = &mut obeying => return end,
+            () = shutdown => {}
+        }
+        // One that ends already needs no order.
+        let _ = teller.try_send(Order::Stop);
+        obeying.await
     }
 
-    async fn drain(self, end: End) {
-        self.stop.cancel();
-        if tokio::time::timeout(DRAIN, self.commands.stop()).await.is_err() {
-            tracing::warn!("The commands did not end in time.");
+    /// The same, doing as it is told meanwhile.
+    pub async fn obey(mut self, mut orders: mpsc::Receiver<Order>) -> End {
+        let mut head = self.log.head();
+        let mut beat = self.supervisor.heartbeat();
+        self.supervisor.ready();
+        let end = loop {
+            tokio::select! {
+                order = next(&mut orders) => match order {
+                    Order::Stop => break End::Stopped,
+                    Order::Reload(file) => {
+                        self.supervisor.reloading();
+                        self.reload(file).await;
+                        self.supervisor.ready();
+                    }
+                },
+                going = head.changed() => if going.is_err() {
+                    break End::LogFailed;
+                },
+                () = beat.next() => self.supervisor.alive(),
+            }
+        };
+        self.supervisor.stopping();
+        let again = async { while !matches!(next(&mut orders).await, Order::Stop) {} };
+        tokio::select! {
+            () = self.drain(end) => end,
+            () = again => End::Hurried,
         }
-        if tokio::time::timeout(DRAIN, self.links.stop()).await.is_err() {
-            tracing::warn!("A link did not end in time.");
+    }
+}
+
+/// The next order; never where nobody is left to give one.
+async fn next(orders: &mut mpsc::Receiver<Order>) -> Order {
+    match orders.recv().await {
+        Some(order) => order,
+        None => std::future::pending().await,
+    }
+}
+
+/// The stages, each from the configuration.
+impl Base {
+    fn commands(&self, config: &Config, auth: &Auth) -> Commands {
+        Commands::start(commands::Parts {
+            config: config.commands.clone(),
+            log: self.log.clone(),
+            ways: Arc::clone(&self.lines) as _,
+            auth: auth.clone(),
+            metrics: Arc::clone(&self.metrics),
+            switches: switches(config),
+            open_line: Arc::new(commands::open_line),
+            broker: broker(config),
+        })
+    }
+
+    fn api(&self, config: &Config, auth: &Auth, tls: Option<api::Tls>, commands: &Commands) -> Api {
+        let stop = self.stop.child_token();
+        let view = api::View {
+            log: self.log.clone(),
+            metrics: Arc::clone(&self.metrics),
+            directory: self.directory.clone(),
+            auth: auth.clone(),
+            desk: Arc::new(commands.counter()),
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(api::serve(Arc::clone(&self.listener), config.http.clone(), tls, view));
+        Api { task, stop }
+    }
+
+    fn rules(&self, config: &Config) -> Result<Rules, rules::EngineError> {
+        let flags = flags(Arc::clone(&self.inventory));
+        rules::start(config.rules.clone(), self.log.clone(), flags, Arc::clone(&self.metrics))
+    }
+
+    fn forwarder(&self, config: &Config) -> Option<Forwarder> {
+        let identity = forward::Identity { site: config.gateway.site.clone(), gateway: config.gateway.id.clone() };
+        let (log, directory) = (self.log.clone(), self.directory.clone());
+        let is_there = forward::IsThere::new(move |name| directory.knows(&log, name));
+        let forward = config.forward.clone()?;
+        Some(forward::start(forward, self.log.clone(), identity, Arc::clone(&self.metrics), is_there))
+    }
+
+    fn shared(&self) -> link::Shared {
+        link::Shared {
+            log: self.log.clone(),
+            metrics: Arc::clone(&self.metrics),
+            inventory: Arc::clone(&self.inventory),
+            lines: Arc::clone(&self.lines),
+            stop: self.stop.child_token(),
         }
-        let rules = self.rules;
-        if tokio::task::spawn_blocking(move || rules.stop()).await.is_err() {
-            tracing::error!("The rule engine ended in a panic.");
-        }
-        if end == End::Stopped {
-            append(&self.log, Event::new(Kind::GatewayStopped).detail("the gateway was stopped")).await;
-        }
-        if let Some(forwarder) = self.forwarder {
-            forwarder.stop(DRAIN).await;
-        }
-        self.api.abort();
-        let log = self.log;
-        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
-            tracing::error!("The log could not be closed.");
-        }
+    }
+
+    /// The links of the terminals that the inventory has.
+    fn plan(&self, config: &Config) -> link::Plan {
+        let own = config.links().into_iter();
+        let terminals = own.filter_map(|(name, links)| Some((self.inventory.named(&name)?, links))).collect();
+        link::Plan { terminals, listeners: config.listeners() }
     }
 }
 
@@ -247,13 +341,18 @@ pub(crate) fn store_replaced(path: &Path) -> Event {
         .attribute("file", file)
 }
 
-/// Appends an event of the gateway itself.
-async fn append(log: &Log, mut event: Event) {
+/// An event of the gateway itself, at this moment.
+fn own(mut event: Event) -> Event {
     let (now, synced) = clock::now();
     event.terminal = "gateway".to_owned();
     event.received_at = Some(now);
     event.time_synced = synced;
-    if let Err(error) = log.submit(Submission { events: vec![event.into()], ..Submission::default() }).await {
+    event
+}
+
+/// Appends an event of the gateway itself.
+async fn append(log: &Log, event: Event) {
+    if let Err(error) = log.submit(Submission { events: vec![own(event).into()], ..Submission::default() }).await {
         tracing::error!(%error, "An event of the gateway itself is not kept.");
     }
 }

@@ -18,8 +18,12 @@ mod tls;
 pub mod upload;
 mod xfs4iot;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,50 +56,137 @@ pub struct Shared {
     pub stop: CancellationToken,
 }
 
-/// The running links.
-pub struct Links {
+/// The links as the configuration has them.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Those of each terminal.
+    pub terminals: Vec<(Arc<Terminal>, Profiled)>,
+    /// The ports that terminals share.
+    pub listeners: Vec<(ListenerConfig, Arc<Profile>)>,
+}
+
+/// A link and all that it is made from: where that is the same, so is the link.
+#[derive(Clone, Debug, PartialEq)]
+enum Made {
+    Of(Arc<Terminal>, Box<Config>, Arc<Profile>),
+    Shared(Box<ListenerConfig>, Arc<Profile>),
+}
+
+/// Which link it is: the terminal, none for a port that is shared, and its name.
+type Key = (Option<String>, String);
+
+/// A link that runs.
+struct Running {
+    made: Made,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
+/// The running links.
+pub struct Links {
+    shared: Shared,
+    running: BTreeMap<Key, Running>,
+}
+
+/// What a change of the links has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Links that are new, or were made anew.
+    pub opened: usize,
+    /// Links that are gone, or were made anew.
+    pub closed: usize,
+    /// Links that go on as they are.
+    pub kept: usize,
+}
+
 impl Links {
     /// Starts the links of each terminal, and the listeners that terminals share.
-    pub fn start(
-        shared: &Shared,
-        terminals: impl IntoIterator<Item = (Arc<Terminal>, Profiled)>,
-        listeners: Vec<(ListenerConfig, Arc<Profile>)>,
-    ) -> Links {
-        let tasks = TaskTracker::new();
-        for (terminal, links) in terminals {
-            for (config, profile) in links {
-                let intake = Intake::of_terminal(shared, Arc::clone(&terminal), &config, profile);
-                secure(&tasks, &intake);
-                let dial = config.dial.as_deref().map(str::parse);
-                match (config.listen, config.serial.clone(), dial) {
-                    (Some(address), ..) => tasks.spawn(tcp::listen(address, intake)),
-                    (_, Some(path), _) => tasks.spawn(serial::run(path, config.line(), intake)),
-                    (.., Some(Ok(address))) if config.protocol == Protocol::Xfs4iot => {
-                        tasks.spawn(xfs4iot::run(address, intake))
-                    }
-                    (.., Some(Ok(address))) => tasks.spawn(dial::run(address, intake)),
-                    // A configuration that was checked has one of the three.
-                    (.., None | Some(Err(_))) => continue,
-                };
+    pub fn start(shared: Shared, plan: Plan) -> Links {
+        let mut links = Links { shared, running: BTreeMap::new() };
+        links.open(plan.made());
+        links
+    }
+
+    /// Closes what is not in the plan or is another there, then opens what is new; what is as it was is not touched. A link
+    /// that does not end within `patience` is left behind: its port is tried until it is free.
+    pub async fn change(&mut self, plan: Plan, patience: Duration) -> Changed {
+        let made = plan.made();
+        let stays = |key: &Key, running: &Running| made.get(key) == Some(&running.made);
+        let closed: Vec<(Key, Running)> = self.running.extract_if(.., |key, running| !stays(key, running)).collect();
+        closed.iter().for_each(|(_, running)| running.stop.cancel());
+        let ended = join_all(closed.iter().map(|(_, running)| running.tasks.wait()));
+        if timeout(patience, ended).await.is_err() {
+            tracing::warn!("A link that is no longer configured as it was did not end in time.");
+        }
+        for ((terminal, link), _) in &closed {
+            if !made.contains_key(&(terminal.clone(), link.clone())) {
+                let labels = [terminal.as_deref().unwrap_or_default(), link];
+                // A link that never had the gauge has none to lose.
+                let _ = self.shared.metrics.link_up.remove_label_values(&labels);
             }
         }
-        for (config, profile) in listeners {
-            let intake = Intake::shared(shared, &config, profile);
-            secure(&tasks, &intake);
-            tasks.spawn(tcp::listen(config.listen, intake));
+        let kept = self.running.len();
+        self.open(made);
+        Changed { opened: self.running.len() - kept, closed: closed.len(), kept }
+    }
+
+    /// Opens those that do not run yet.
+    fn open(&mut self, made: BTreeMap<Key, Made>) {
+        for (key, made) in made {
+            if self.running.contains_key(&key) {
+                continue;
+            }
+            let (tasks, stop) = (TaskTracker::new(), self.shared.stop.child_token());
+            let shared = Shared { stop: stop.clone(), ..self.shared.clone() };
+            match &made {
+                Made::Of(terminal, config, profile) => open_own(&shared, &tasks, terminal, config, profile),
+                Made::Shared(config, profile) => {
+                    let intake = Intake::shared(&shared, config, Arc::clone(profile));
+                    secure(&tasks, &intake);
+                    tasks.spawn(tcp::listen(config.listen, intake));
+                }
+            }
+            tasks.close();
+            self.running.insert(key, Running { made, tasks, stop });
         }
-        tasks.close();
-        Links { tasks, stop: shared.stop.clone() }
     }
 
     /// Ends every link, and waits until what it was reading is in the log.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
+        self.shared.stop.cancel();
+        join_all(self.running.values().map(|running| running.tasks.wait())).await;
+    }
+}
+
+impl Plan {
+    fn made(self) -> BTreeMap<Key, Made> {
+        let own = self.terminals.into_iter().flat_map(|(terminal, links)| {
+            links.into_iter().map(move |(config, profile)| {
+                let key = (Some(terminal.name.clone()), config.name.clone());
+                (key, Made::Of(Arc::clone(&terminal), Box::new(config), profile))
+            })
+        });
+        let shared = self.listeners.into_iter().map(|(config, profile)| {
+            // Their names are for people; the port is what makes it one.
+            ((None, format!("{} {}", config.name, config.listen)), Made::Shared(Box::new(config), profile))
+        });
+        own.chain(shared).collect()
+    }
+}
+
+fn open_own(shared: &Shared, tasks: &TaskTracker, terminal: &Arc<Terminal>, config: &Config, profile: &Arc<Profile>) {
+    let intake = Intake::of_terminal(shared, Arc::clone(terminal), config, Arc::clone(profile));
+    let dial = config.dial.as_deref().map(str::parse);
+    secure(tasks, &intake);
+    match (config.listen, config.serial.clone(), dial) {
+        (Some(address), ..) => drop(tasks.spawn(tcp::listen(address, intake))),
+        (_, Some(path), _) => drop(tasks.spawn(serial::run(path, config.line(), intake))),
+        (.., Some(Ok(address))) if config.protocol == Protocol::Xfs4iot => {
+            drop(tasks.spawn(xfs4iot::run(address, intake)));
+        }
+        (.., Some(Ok(address))) => drop(tasks.spawn(dial::run(address, intake))),
+        // A configuration that was checked has one of the three.
+        (.., None | Some(Err(_))) => {}
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod board;
 mod commands;
+mod dating;
 mod dead_letter;
 mod epoch;
 mod journal;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
@@ -36,9 +38,10 @@ use tokio::sync::{oneshot, watch};
 use self::board::Board;
 pub use self::board::Standing;
 pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
+use self::dating::Dating;
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
-pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, pattern};
+pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, Undated, pattern};
 pub use self::open::OpenError;
 pub use self::progress::{Outcome, Progress, Settled};
 pub use self::queue::Revived;
@@ -83,6 +86,8 @@ pub struct Stored {
     pub seq: u64,
     /// Place among the events of its terminal, from 1, without gaps.
     pub terminal_seq: u64,
+    /// Milliseconds since the machine's boot when it was written, where that is the present boot.
+    pub boot_ms: Option<i64>,
     /// The event.
     pub event: Event,
     /// Its JSON form with `seq`, `id` and `terminal_seq` in front: the bytes that every reader gets.
@@ -102,6 +107,8 @@ pub struct Submission {
     pub register: Vec<RegisterRow>,
     /// Commands that are new, or have come further, as the events tell.
     pub commands: Vec<CommandChange>,
+    /// When the machine's present boot was, now that the clock is right: what was read before is dated by it.
+    pub clock: Option<Timestamp>,
 }
 
 /// An event to append.
@@ -161,6 +168,10 @@ pub trait Fold: Send {
     fn load(&mut self, terminal: &str, state: &str);
     /// Looks at `event`, may mark it, and pushes it to `out`; a reading that ends nothing is dropped.
     fn apply(&mut self, event: Event, reading: bool, out: &mut Vec<Event>);
+    /// The clock is right, and the machine's boot of this name was at `origin`: dates what was dated by a clock that was wrong.
+    fn date(&mut self, boot: &str, origin: Timestamp) {
+        let _ = (boot, origin);
+    }
     /// Hands over the states that changed since the last call, to be stored in the same transaction.
     fn changed(&mut self, store: &mut dyn FnMut(&str, String));
     /// Undoes every `apply` since the last [`Fold::keep`].
@@ -192,6 +203,10 @@ pub struct Opened {
     pub log: Log,
     /// Where a damaged store was put, if one was found; the log is then a new one, with a new epoch.
     pub set_aside: Option<PathBuf>,
+    /// The newest time among its last events at which the clock was known to be right.
+    pub newest_confirmed: Option<Timestamp>,
+    /// Whether events of the machine's present boot wait for the clock to be right.
+    pub undated: bool,
 }
 
 impl Log {
@@ -222,6 +237,9 @@ impl Log {
                 terminals.insert(name, terminal_seq);
             }
         }
+        let dating = Arc::new(Dating::load(&store.connection, store.boot)?);
+        let newest_confirmed = dating::newest_confirmed(&store.connection)?;
+        let undated = dating::is_undated(&store.connection, store.boot)?;
         let progress = transaction::read_progress(&store.connection)?;
         let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
@@ -235,6 +253,8 @@ impl Log {
             ledger: Ledger {
                 id_prefix: id_prefix.clone(),
                 boot: store.boot,
+                boot_uuid: store.boot_uuid,
+                undated,
                 max_event_bytes: config.max_event_bytes,
                 head: last,
                 terminals,
@@ -243,6 +263,7 @@ impl Log {
             queue: Arc::clone(&queue),
             tail: Arc::clone(&tail),
             board: Arc::clone(&board),
+            dating: Arc::clone(&dating),
             pruning: pruning::Pruning::new(config.journal_keep_days),
             head: sender,
             commands: commands_sender,
@@ -256,7 +277,7 @@ impl Log {
             drop(lock);
         };
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run).map_err(OpenError::Thread)?;
-        let reader = Reader::new(open::open_reader(&store.path)?);
+        let reader = Reader::new(open::open_reader(&store.path)?, dating);
         let inner = Inner {
             queue,
             tail,
@@ -269,7 +290,7 @@ impl Log {
             path: store.path,
             writer: Mutex::new(Some(thread)),
         };
-        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside })
+        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside, newest_confirmed, undated })
     }
 
     /// Appends, and answers once it is committed.

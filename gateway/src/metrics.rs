@@ -105,6 +105,12 @@ metrics! {
     commands: IntCounterVec = "vestibule_commands_total", "Steps of commands by source and by what became of them: requested, sent, done, refused, expired, unknown; and forbidden or unauthorised, which become none.", ["source", "outcome"];
     commands_open: IntGauge = "vestibule_commands_open", "Commands that wait for their terminal or its answer.";
     commands_connected: IntGauge = "vestibule_commands_connected", "1 while the broker has accepted the connection for commands.";
+    clock_state: IntGaugeVec = "vestibule_clock_state", "1 for what is known of this machine's clock, 0 for the others: right, wrong, unknown.", ["state"];
+    clock_moves: IntCounterVec = "vestibule_clock_moves_total", "Times that the clock was moved while the gateway ran, by direction: forward, back.", ["direction"];
+    clock_moved: IntGauge = "vestibule_clock_moved_seconds", "By how much the clock was moved since this process started, all moves together.";
+    config_reloads: IntCounterVec = "vestibule_config_reloads_total", "Changed configurations by outcome: applied, unchanged, refused.", ["outcome"];
+    config_fault: IntGauge = "vestibule_config_fault", "1 while the configuration that was read last was refused and the one before is in force.";
+    config_applied: IntGauge = "vestibule_config_applied_timestamp_seconds", "When the configuration that is in force took effect.";
     build_info: IntGaugeVec = "vestibule_build_info", "Always 1; the version stands in the label.", ["version"];
 }
 

@@ -5,14 +5,17 @@
 
 mod certificate;
 mod material;
+mod time;
 
 use std::sync::Arc;
 
+use self::time::Judged;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
 
 pub(crate) use self::certificate::{expiry, subject};
 pub(crate) use self::material::{Own, certificates, roots};
+pub(crate) use self::time::{dates, dates_of};
 
 /// Why a file of certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +47,14 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// The side that listens: TLS 1.2 and 1.3.
 pub(crate) fn server(provider: &Arc<CryptoProvider>) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, Fault> {
-    ServerConfig::builder_with_provider(Arc::clone(provider))
+    ServerConfig::builder_with_details(Arc::clone(provider), Arc::new(Judged))
         .with_safe_default_protocol_versions()
         .map_err(Fault::Provider)
 }
 
 /// The side that dials: TLS 1.2 and 1.3.
 pub(crate) fn client(provider: &Arc<CryptoProvider>) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Fault> {
-    ClientConfig::builder_with_provider(Arc::clone(provider))
+    ClientConfig::builder_with_details(Arc::clone(provider), Arc::new(Judged))
         .with_safe_default_protocol_versions()
         .map_err(Fault::Provider)
 }

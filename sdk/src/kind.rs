@@ -129,6 +129,10 @@ kinds! {
     GATEWAY_TOKEN_ADDED = 0x0c0d "gateway.token_added" Info "A token took effect."
     GATEWAY_TOKEN_CHANGED = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
     GATEWAY_TOKEN_REVOKED = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
+    GATEWAY_CLOCK_SET = 0x0c20 "gateway.clock_set" Info "The gateway's clock is right now; events that were read while it was wrong are dated anew."
+    GATEWAY_CLOCK_MOVED = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."
+    GATEWAY_CONFIG_RELOADED = 0x0c22 "gateway.config_reloaded" Info "A changed configuration took effect without a restart."
+    GATEWAY_CONFIG_REFUSED = 0x0c23 "gateway.config_refused" Major "A changed configuration has faults or needs a restart; the one before stays in force."
 
     SOURCE_REPORT = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

@@ -80,7 +80,7 @@ impl Gate {
         // What is no bearer token is none of ours: it is shown, and it is bad.
         let shown =
             Credentials { token: token.map(|token| token.unwrap_or("")), subject: peer.subject.as_deref(), local };
-        let identity = self.auth.identify(shown, clock::now().0).map_err(|why| self.refuse(&why, peer.source, now))?;
+        let identity = self.auth.identify(shown, clock::judged()).map_err(|why| self.refuse(&why, peer.source, now))?;
         if needed.is_some_and(|permission| !identity.may(permission)) {
             self.count("forbidden");
             self.audit.forbidden(peer.source, &identity, now);

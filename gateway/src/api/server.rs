@@ -48,7 +48,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves until it is stopped and the requests that were under way are answered.
-    pub(super) async fn run(self, listener: TcpListener, routes: Router) {
+    pub(super) async fn run(self, listener: Arc<TcpListener>, routes: Router) {
         let (mut connections, places) = (JoinSet::new(), Arc::<Places>::default());
         loop {
             let accepted = tokio::select! {
@@ -91,7 +91,13 @@ impl Server {
                 let subject = shown.and_then(crate::tls::subject).map(Arc::from);
                 return self.serve(stream, Peer { source, subject }, routes).await;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => match crate::tls::dates_of(&error) {
+                Some(dates) => {
+                    tracing::warn!(%address, "A client of HTTP is refused: its certificate {dates}.");
+                    dates
+                }
+                None => error.to_string(),
+            },
             Err(_) => "it took too long".to_owned(),
         };
         self.reject("tls");

@@ -26,6 +26,8 @@ pub(super) enum Code {
     CannotCreate = 73,
     /// Reading or writing failed.
     Io = 74,
+    /// Left at once, at a second signal.
+    Hurried = 75,
     /// The configuration is wrong.
     Config = 78,
 }
@@ -70,6 +72,10 @@ impl Exit {
 
     pub(super) fn software(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Software, sentence)
+    }
+
+    pub(super) fn hurried(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::Hurried, sentence)
     }
 
     pub(super) fn io(sentence: impl Into<String>) -> Exit {

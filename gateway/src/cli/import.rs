@@ -53,14 +53,14 @@ impl Import {
         let software = |error: String| Exit::software(error);
         let metrics = Arc::new(Metrics::new().map_err(|error| software(error.to_string()))?);
         let terminals = config.terminals();
-        let names = terminals.iter().map(|terminal| terminal.name.clone()).collect();
-        let inventory = Inventory::new(terminals);
-        let fold = Box::new(TerminalFold::new(names, Arc::clone(&metrics)));
-        let Opened { log, set_aside } = Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))
-            .map_err(|error| match error {
+        let inventory = Arc::new(Inventory::new(terminals));
+        let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
+        let Opened { log, set_aside, newest_confirmed, .. } =
+            Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics)).map_err(|error| match error {
                 OpenError::InUse(_) => Exit::unavailable(format!("{error}; {}", instead(&config, &self.file))),
                 other => StartError::from(other).into(),
             })?;
+        clock::configure(&config.clock, newest_confirmed);
         let profile =
             Profile::builtin(Protocol::Upload.usual_profile()).map_err(|error| software(error.to_string()))?;
         let names = Names::new(&document, &inventory, true).map_err(software)?;

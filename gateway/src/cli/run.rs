@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::logging;
 use crate::config::Config;
-use crate::gateway::{End, Gateway};
+use crate::gateway::{End, Gateway, Order, Supervisor};
 
 /// Run the gateway.
 #[derive(Debug, Args)]
@@ -22,22 +23,56 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Runs until SIGTERM or SIGINT.
+    /// Runs until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the configuration read again.
     pub(super) fn execute(self) -> Result<(), Exit> {
         logging::start(self.json, "info");
         let config = match &self.config {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
-        super::runtime()?.block_on(async {
-            let gateway = Gateway::start(config).await?;
-            tracing::info!(http = %gateway.http, store = gateway.log.id_prefix(), "The gateway is running.");
-            match gateway.run(stop_signal()?).await {
-                End::Stopped => Ok(()),
-                End::LogFailed => Err(Exit::io("the event log could not go on; start again, and read why above")),
+        let runtime = super::runtime()?;
+        let end = runtime.block_on(run(config, self.config));
+        // What a stop has left behind is not waited for: the log is closed, or safe as it is.
+        runtime.shutdown_background();
+        match end? {
+            End::Stopped => Ok(()),
+            End::Hurried => {
+                Err(Exit::hurried("left at once, at a second signal; the next start goes on from the event log"))
             }
-        })
+            End::LogFailed => Err(Exit::io("the event log could not go on; start again, and read why above")),
+        }
     }
+}
+
+async fn run(config: Config, file: Option<PathBuf>) -> Result<End, Exit> {
+    let failed = |error: std::io::Error| Exit::io(error.to_string());
+    // From here on no signal ends the process by itself.
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut gateway = Gateway::start(config).await?;
+    gateway.supervised_by(Supervisor::from_environment());
+    tracing::info!(http = %gateway.http, store = gateway.log.id_prefix(), "The gateway is running.");
+    let (teller, orders) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let order = tokio::select! {
+                _ = terminate.recv() => Order::Stop,
+                _ = interrupt.recv() => Order::Stop,
+                _ = hangup.recv() => match &file {
+                    Some(path) => Order::Reload(path.clone()),
+                    None => {
+                        tracing::warn!("There is no configuration file to read again: the gateway runs without one.");
+                        continue;
+                    }
+                },
+            };
+            if teller.send(order).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(gateway.obey(orders).await)
 }
 
 /// Completes at the first SIGTERM or SIGINT.

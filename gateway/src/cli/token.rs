@@ -12,6 +12,7 @@ use serde_json::json;
 use self::expiry::Expiry;
 use super::exit::Exit;
 use crate::auth::{self, FileFault, Minted, Record, Role, Terminals, Tokens};
+use crate::clock;
 use crate::config::Config;
 
 /// Make, list, revoke and renew the tokens that HTTP and commands ask for.
@@ -95,7 +96,11 @@ impl Where {
 impl Token {
     /// Does it.
     pub(super) fn execute(self) -> Result<(), Exit> {
-        let now = Timestamp::now();
+        // A token that ends is worth nothing where its beginning is told by a clock that is wrong.
+        let (now, synced) = clock::now();
+        if synced == Some(false) {
+            super::complain("this machine's clock is not set: the times of tokens will be wrong until it is");
+        }
         match self.verb {
             Verb::Add(add) => add.execute(now),
             Verb::Ls(ls) => ls.execute(now),

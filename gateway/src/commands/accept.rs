@@ -51,7 +51,7 @@ impl Counter {
             return Err(Refusal::new(Code::UnknownTerminal, "the terminal is not configured"));
         }
         let (now, synced) = clock::now();
-        let command = self.command(request, now)?;
+        let command = self.command(request, now, synced)?;
         if let Some(known) = self.known(&command)? {
             return Ok(known);
         }
@@ -111,7 +111,7 @@ impl Counter {
         let _ = self.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
     }
 
-    fn command(&self, request: Request, now: Timestamp) -> Result<Command, Refusal> {
+    fn command(&self, request: Request, now: Timestamp, synced: Option<bool>) -> Result<Command, Refusal> {
         let bad = |why: String| Refusal::new(Code::BadRequest, why);
         let id = match request.id {
             Some(id) if is_id(&id) => id,
@@ -124,6 +124,11 @@ impl Counter {
         let expires_at = match request.deadline {
             Deadline::Usual => after(self.config.ttl_s)?,
             Deadline::Seconds(seconds) if seconds <= most => after(seconds)?,
+            // An instant means nothing to a clock that is wrong; so many seconds do.
+            Deadline::At(_) if synced == Some(false) => {
+                let why = "the gateway's own clock is not set: say `ttl_s` instead of `expires_at`";
+                return Err(Refusal::new(Code::ClockNotSynced, why));
+            }
             Deadline::At(at) if at <= after(most)? => at,
             Deadline::Seconds(_) | Deadline::At(_) => return Err(too_long()),
         };

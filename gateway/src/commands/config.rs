@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Longest time that a command may wait, in seconds: a week.
-const LONGEST: u64 = 7 * 24 * 3600;
+pub(super) const LONGEST: i64 = 7 * 24 * 3600;
 
 /// Settings of commands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -57,7 +57,7 @@ impl Config {
     /// Everything that is wrong with these settings: the key, and a sentence that says why.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(1..=LONGEST).contains(&self.max_ttl_s) {
+        if !(1..=LONGEST.unsigned_abs()).contains(&self.max_ttl_s) {
             faults.push(("max_ttl_s", format!("must be 1 to {LONGEST}")));
         }
         if !(1..=self.max_ttl_s).contains(&self.ttl_s) {

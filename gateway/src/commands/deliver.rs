@@ -1,24 +1,26 @@
 //! Delivery: each terminal's commands, one at a time, at most once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Config;
 use super::switch::Switches;
+use super::{Config, config};
 use crate::clock;
 use crate::command::{Ask, Code, Command, Happening, Refusal, State, Told, Verb, Way, Ways};
 use crate::log::{CommandChange, KeptCommand, Log, LogError, Submission};
 use crate::metrics::Metrics;
 
-/// Longest wait for nothing: a clock that is set meanwhile moves every end.
+/// Longest wait for nothing: a clock that is set meanwhile tells how old a command is.
 const LOOK: Duration = Duration::from_secs(30);
+/// Longest that a command waits, whatever the clock says.
+const MOST: SignedDuration = SignedDuration::from_secs(config::LONGEST);
 /// Pause after a step that the log did not take.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,8 @@ pub(super) struct Delivery {
     most: usize,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
+    /// Until when each waits, from when it was first seen: moving the clock neither ends nor keeps any.
+    deadlines: HashMap<u64, Instant>,
     /// What is out.
     out: JoinSet<Back>,
 }
@@ -73,7 +77,18 @@ impl Delivery {
         stop: CancellationToken,
     ) -> Delivery {
         let patience = Duration::from_secs(config.answer_timeout_s);
-        Delivery { log, ways, switches, patience, most: config.max_waiting, metrics, stop, out: JoinSet::new() }
+        let deadlines = HashMap::new();
+        Delivery {
+            log,
+            ways,
+            switches,
+            patience,
+            most: config.max_waiting,
+            metrics,
+            stop,
+            deadlines,
+            out: JoinSet::new(),
+        }
     }
 
     /// Delivers until it is stopped or the log takes nothing more.
@@ -147,7 +162,8 @@ impl Delivery {
     async fn step(&mut self) -> Result<Duration, LogError> {
         let open = self.log.open_commands()?;
         self.metrics.commands_open.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-        let now = Timestamp::now();
+        let (now, synced) = clock::now();
+        self.deadlines.retain(|number, _| open.iter().any(|kept| kept.number == *number));
         let mut wait = LOOK;
         let mut taken: BTreeSet<String> = BTreeSet::new();
         let sent = open.iter().filter(|kept| kept.command.state == State::Sent);
@@ -157,13 +173,21 @@ impl Delivery {
             if command.state != State::Requested {
                 continue;
             }
-            if command.expires_at <= now {
+            // Asked for in the future: the clock went back since, and nobody knows yet how old it is.
+            if synced == Some(false) && command.asked_at > now && !self.deadlines.contains_key(&number) {
+                continue;
+            }
+            let deadline = *self.deadlines.entry(number).or_insert_with(|| {
+                let left = command.expires_at.duration_since(now).min(MOST);
+                Instant::now() + Duration::try_from(left).unwrap_or_default()
+            });
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 let end = command.after(Happening::OutOfTime, now);
                 let end = end.map(|end| end.because(Code::Expired.name(), "its terminal could not be told in time"));
                 self.commit(&command, end).await?;
                 continue;
             }
-            let left = Duration::try_from(command.expires_at.duration_since(now)).unwrap_or_default();
             wait = wait.min(left + Duration::from_millis(1));
             let waits = waiting.entry(command.terminal.clone()).or_default();
             *waits += 1;

@@ -31,7 +31,7 @@ const PACKET_BYTES: u32 = 64 * 1024;
 const CALLS: usize = 64;
 
 /// Where the broker is, and who we are to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Host name or address.
     pub host: String,

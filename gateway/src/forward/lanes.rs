@@ -225,7 +225,7 @@ mod tests {
     fn row(seq: u64, severity: Severity) -> Arc<Stored> {
         let mut event = Event::new(Kind::SupplyLow);
         event.severity = severity;
-        Arc::new(Stored { seq, terminal_seq: seq, event, json: "{}".into() })
+        Arc::new(Stored { seq, terminal_seq: seq, boot_ms: None, event, json: "{}".into() })
     }
 
     fn rows(places: std::ops::RangeInclusive<u64>) -> Vec<Arc<Stored>> {

@@ -11,9 +11,11 @@
 //!   integers have 32 bits; `data` has both as numbers.
 //! - `time` is when the terminal says it happened, else when the gateway read it; absent where neither is known.
 //! - `replayed` is true where the event is older than this connection or is sent again: live displays may skip it.
-//! - `timesynced` is whether the gateway's clock was known to be right; absent where the event does not say.
+//! - `timesynced` is whether the gateway's clock was known to be right when the event was read; absent where nothing says.
+//! - `timecorrected` is true where it was not, and the gateway's times are right all the same: they were worked out since.
+//!   While they are not, `data` has `boot` and `boot_ms`, and the event `gateway.clock_set` will say when that boot was.
 //!
-//! `data` is the event as it stands in the log, byte for byte.
+//! `data` is the event as it stands in the log, byte for byte, unless its times were corrected.
 
 use std::fmt::Write;
 
@@ -70,6 +72,9 @@ impl Envelope {
         if let Some(synced) = event.time_synced {
             let _ = write!(out, r#","timesynced":{synced}"#);
         }
+        if event.time_corrected {
+            out.push_str(r#","timecorrected":true"#);
+        }
         out.push_str(r#","data":"#);
         out.push_str(&stored.json);
         out.push('}');
@@ -105,7 +110,7 @@ mod tests {
         event.terminal = terminal.to_owned();
         let json = serde_json::to_string(&event).expect("events serialise");
         let json = json.replacen('{', r#"{"seq":1042,"id":"gw-1-7f3a-1042","terminal_seq":311,"#, 1);
-        Stored { seq: 1042, terminal_seq: 311, event, json: json.into() }
+        Stored { seq: 1042, terminal_seq: 311, boot_ms: None, event, json: json.into() }
     }
 
     fn parse(text: &str) -> Value {

@@ -11,7 +11,7 @@ use crate::protocol::framing::Framing;
 use crate::protocol::{Protocol, xfs4iot};
 
 /// One way that a terminal is heard: a TCP port of its own, a TCP connection to it, or a serial port.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Its name, unique within the terminal.
@@ -66,7 +66,7 @@ pub struct Config {
 }
 
 /// A TCP port that several terminals share; each says who it is.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerConfig {
     /// Its name, unique among the listeners.

@@ -17,10 +17,10 @@ use super::tls::{Side, Tls};
 use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission};
+use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission, Undated};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::journal::DialectError;
+use crate::protocol::journal::{DialectError, LocalTime};
 use crate::protocol::upload::Document;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
@@ -246,7 +246,7 @@ impl Intake {
 
     /// The printed lines that a message holds, each with the day it is found under.
     fn journal(&self, terminal: &Terminal, message: &Message) -> Vec<NewLine> {
-        let (received_at, _) = clock::now();
+        let (received_at, synced) = clock::now();
         let text = message.journal_text().into_owned();
         let lines = text.into_iter().map(|line| NewLine {
             terminal: terminal.name.clone(),
@@ -256,6 +256,10 @@ impl Intake {
             printed_at: line.printed_at.map(|time| time.to_string()),
             text: line.text,
             event: None,
+            undated: (synced == Some(false)).then(|| match line.printed_at {
+                Some(LocalTime::Known(_) | LocalTime::Again(_)) => Undated::Arrival,
+                Some(LocalTime::TimeOfDay(_)) | None => Undated::ArrivalAndDay(terminal.time_zone.clone()),
+            }),
         });
         lines.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +36,13 @@ impl Declared {
     }
 }
 
+/// All links of the configuration.
+#[derive(Debug, Default)]
+struct AllDeclared {
+    own: HashMap<String, Vec<Declared>>,
+    shared: Vec<Declared>,
+}
+
 /// A conversation that is open.
 #[derive(Debug)]
 struct Open {
@@ -49,8 +56,7 @@ struct Open {
 #[derive(Debug)]
 pub struct Lines {
     inventory: Arc<Inventory>,
-    own: HashMap<String, Vec<Declared>>,
-    shared: Vec<Declared>,
+    declared: RwLock<AllDeclared>,
     open: Mutex<HashMap<String, Vec<Open>>>,
     keys: AtomicU64,
     changes: watch::Sender<u64>,
@@ -73,20 +79,28 @@ impl Lines {
         own: &[(String, Profiled)],
         shared: &[(ListenerConfig, Arc<Profile>)],
     ) -> Lines {
+        let lines = Lines {
+            inventory,
+            declared: RwLock::default(),
+            open: Mutex::default(),
+            keys: AtomicU64::default(),
+            changes: watch::Sender::new(0),
+        };
+        lines.declare(own, shared);
+        lines
+    }
+
+    /// These are the links now.
+    pub fn declare(&self, own: &[(String, Profiled)], shared: &[(ListenerConfig, Arc<Profile>)]) {
         let own = own.iter().map(|(terminal, links)| {
             let links =
                 links.iter().map(|(link, profile)| Declared::new(link.protocol, link.takes_commands(), profile));
             (terminal.clone(), links.collect())
         });
         let shared = shared.iter().map(|(link, profile)| Declared::new(link.protocol, link.commands, profile));
-        Lines {
-            inventory,
-            own: own.collect(),
-            shared: shared.collect(),
-            open: Mutex::default(),
-            keys: AtomicU64::default(),
-            changes: watch::Sender::new(0),
-        }
+        let declared = AllDeclared { own: own.collect(), shared: shared.collect() };
+        *self.declared.write().unwrap_or_else(PoisonError::into_inner) = declared;
+        self.changed();
     }
 
     /// A conversation with this terminal begins.
@@ -110,8 +124,9 @@ impl Lines {
 
     /// The protocol by which this can be said to this terminal, or why it cannot.
     fn protocol(&self, terminal: &Terminal, ask: Ask) -> Result<Protocol, Refusal> {
-        let own = self.own.get(&terminal.name).into_iter().flatten();
-        let shared = self.shared.iter().filter(|link| link.protocol == terminal.profile.protocol);
+        let declared = self.declared.read().unwrap_or_else(PoisonError::into_inner);
+        let own = declared.own.get(&terminal.name).into_iter().flatten();
+        let shared = declared.shared.iter().filter(|link| link.protocol == terminal.profile.protocol);
         let able: Vec<_> = own.chain(shared).filter(|link| link.can(ask)).collect();
         if able.is_empty() {
             return Err(Refusal::new(Code::Unsupported, "no link of this terminal has a message for it"));
@@ -143,7 +158,7 @@ impl Ways for Lines {
         let Some(terminal) = self.inventory.named(terminal) else {
             return Way::Never(Refusal::new(Code::UnknownTerminal, "the terminal is not configured"));
         };
-        let message = match self.message(terminal, ask, number) {
+        let message = match self.message(&terminal, ask, number) {
             Ok(message) => message,
             Err(refusal) => return Way::Never(refusal),
         };

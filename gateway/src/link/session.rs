@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use zeroize::Zeroize;
@@ -52,8 +53,11 @@ pub(super) enum End {
     /// The log takes nothing any more.
     #[error("the event log takes nothing any more")]
     Log,
-    /// The gateway stops.
-    #[error("the gateway stops")]
+    /// The configuration has another terminal of this name now, or none.
+    #[error("the terminal's configuration has changed")]
+    Reconfigured,
+    /// The gateway or the link stops.
+    #[error("the link stops")]
     Stopping,
 }
 
@@ -72,6 +76,8 @@ struct Session<S> {
     out: Option<(Order, Instant)>,
     /// Whether a customer's transaction is open at the terminal.
     in_transaction: bool,
+    /// Changes with the configured terminals.
+    inventory: watch::Receiver<u64>,
 }
 
 /// What happened first.
@@ -98,6 +104,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(terminal) = &terminal {
         intake.begin(terminal, opened);
     }
+    let inventory = intake.shared.inventory.changes();
     let mut session = Session {
         stream,
         intake,
@@ -108,11 +115,14 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         line: None,
         out: None,
         in_transaction: false,
+        inventory,
     };
     session.connect();
     let end = session.run().await.err().unwrap_or(End::HungUp);
-    if let Some(terminal) = &session.terminal {
-        session.intake.end(terminal, matches!(end, End::HungUp), &end.to_string());
+    match (&session.terminal, &end) {
+        (Some(terminal), End::Reconfigured) => session.intake.forget(terminal),
+        (Some(terminal), _) => session.intake.end(terminal, matches!(end, End::HungUp), &end.to_string()),
+        (None, _) => {}
     }
     end
 }
@@ -164,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             () = at(quiet) => return Ok(Next::Quiet),
             () = at(idle) => return Err(End::Idle(self.intake.idle.unwrap_or_default())),
             () = stop.cancelled() => return Err(End::Stopping),
+            () = outdated(&mut self.inventory, &self.intake, self.terminal.as_ref()) => return Err(End::Reconfigured),
         };
         if count == 0 {
             return Err(End::HungUp);
@@ -310,6 +321,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         Ok(self.intake.take(&terminal, message))
     }
+}
+
+/// Completes where whoever speaks on a link that several share is no longer configured as they were: who they are now, they
+/// have to say again. A link of its own is ended as a whole.
+async fn outdated(changes: &mut watch::Receiver<u64>, intake: &Intake, terminal: Option<&Arc<Terminal>>) {
+    while changes.changed().await.is_ok() {
+        let Some(terminal) = terminal.filter(|_| intake.expected().is_none()) else { continue };
+        if !intake.shared.inventory.has(terminal) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// The next command; never where none can come.

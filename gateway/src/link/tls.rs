@@ -26,7 +26,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::tls::expiry;
+use crate::clock;
+use crate::tls::{self, expiry};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -109,7 +110,10 @@ impl Tls {
 async fn within<T>(handshake: impl Future<Output = std::io::Result<T>>) -> Result<T, String> {
     match timeout(HANDSHAKE, handshake).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("no TLS: {error}")),
+        Ok(Err(error)) => Err(match tls::dates_of(&error) {
+            Some(dates) => format!("no TLS: the other side's certificate {dates}"),
+            None => format!("no TLS: {error}"),
+        }),
         Err(_) => Err(format!("no TLS within {HANDSHAKE:?}")),
     }
 }
@@ -117,7 +121,7 @@ async fn within<T>(handshake: impl Future<Output = std::io::Result<T>>) -> Resul
 /// What is wrong with a configuration's files now: missing, not fitting together, expired.
 pub(super) fn check(config: &Config, side: Side) -> Vec<String> {
     match Material::load(config, side) {
-        Ok(material) => material.expired(jiff::Timestamp::now().as_second()),
+        Ok(material) => material.expired(clock::judged().as_second()),
         Err(reason) => vec![reason],
     }
 }

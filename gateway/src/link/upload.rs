@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::event::Event;
-use crate::log::{NewEvent, NewLine, Submission};
+use crate::log::{NewEvent, NewLine, Submission, Undated};
 use crate::normalize::{Context, upload as rows};
 use crate::profile::Profile;
 use crate::protocol::upload::{Document, JournalRow};
@@ -107,5 +107,9 @@ fn line(place: usize, event: &Event, row: &JournalRow) -> NewLine {
         printed_at: (!written.is_empty()).then(|| written.to_owned()),
         text: row.ej_data.as_str().to_owned(),
         event: Some(place),
+        undated: (event.time_synced == Some(false)).then(|| match event.occurred_at {
+            Some(_) => Undated::Arrival,
+            None => Undated::ArrivalAndDay(TimeZone::UTC),
+        }),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::register::{Register, RegisterRow};
+use crate::clock;
 
 /// What the log knows of a terminal.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +18,17 @@ pub struct Standing {
     pub terminal_seq: u64,
     /// The log's last place when the state became what it is; at start, when it was read.
     pub as_of: u64,
-    /// When its last event was read, as far as that was since the start of this process.
-    pub last_event_at: Option<Timestamp>,
+    /// When its last event was kept, as far as that was since the start of this process: time since the machine's boot.
+    pub heard: Option<Duration>,
+}
+
+impl Standing {
+    /// When its last event was kept, by the clock as it is now, to the millisecond.
+    pub fn last_event_at(&self) -> Option<Timestamp> {
+        let ago = clock::since_boot().saturating_sub(self.heard?);
+        let at = clock::now().0.checked_sub(ago).ok()?;
+        Timestamp::from_millisecond(at.as_millisecond()).ok()
+    }
 }
 
 /// The board that the writer writes and everybody reads. Each half has its lock, so that who asks one may ask the other.
@@ -45,7 +56,7 @@ impl Board {
     /// Takes over what one transaction changed. One lock at a time.
     pub(super) fn apply<'a>(
         &self,
-        events: impl Iterator<Item = (&'a str, u64, Option<Timestamp>)>,
+        events: impl Iterator<Item = (&'a str, u64, Option<i64>)>,
         states: Vec<(String, String)>,
         register: Vec<RegisterRow>,
         head: u64,
@@ -54,14 +65,15 @@ impl Board {
             self.register.write().unwrap_or_else(PoisonError::into_inner).apply(register);
         }
         let mut terminals = self.terminals.write().unwrap_or_else(PoisonError::into_inner);
-        for (terminal, terminal_seq, at) in events {
+        for (terminal, terminal_seq, boot_ms) in events {
             if !terminals.contains_key(terminal) {
                 let standing = Standing { state: Arc::from("{}"), as_of: head, ..Standing::default() };
                 terminals.insert(terminal.to_owned(), standing);
             }
             if let Some(standing) = terminals.get_mut(terminal) {
                 standing.terminal_seq = terminal_seq;
-                standing.last_event_at = at.or(standing.last_event_at);
+                let heard = boot_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+                standing.heard = heard.or(standing.heard);
             }
         }
         for (terminal, state) in states {

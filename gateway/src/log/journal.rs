@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
@@ -40,6 +41,17 @@ pub struct NewLine {
     /// The event of the submission that it is the text of: where that was stored before, so was the line. Without one, it
     /// is kept where the submission repeats nothing.
     pub event: Option<usize>,
+    /// What of it the clock told that was known to be wrong.
+    pub undated: Option<Undated>,
+}
+
+/// What of a line is told by a clock that was known to be wrong when the line came.
+#[derive(Clone, Debug)]
+pub enum Undated {
+    /// When it came.
+    Arrival,
+    /// That, and its day, in the terminal's time zone.
+    ArrivalAndDay(TimeZone),
 }
 
 /// A line as it is kept.
@@ -165,8 +177,8 @@ const SELECT: &str = "SELECT id, day, link, received_ms, printed_at, text FROM j
 
 fn read(connection: &Connection, search: &Search, most: i64) -> rusqlite::Result<Page> {
     let after = search.after.unwrap_or(Cursor { day: i64::MIN, id: 0 });
-    let from = search.from.map_or(i64::MIN, day).max(after.day);
-    let to = search.to.map_or(i64::MAX, day);
+    let from = search.from.map_or(i64::MIN, day_number).max(after.day);
+    let to = search.to.map_or(i64::MAX, day_number);
     let mut select = connection.prepare_cached(SELECT)?;
     let mut rows = select.query(params![search.terminal, from, to, after.day, after.id, most])?;
     let mut page = Page { lines: Vec::new(), next: None };
@@ -205,7 +217,7 @@ pub(super) fn write(connection: &Connection, line: &NewLine) -> rusqlite::Result
         )?
         .execute(params![
             line.terminal,
-            day(line.day),
+            day_number(line.day),
             line.link,
             line.received_at.as_millisecond(),
             line.printed_at,
@@ -215,7 +227,7 @@ pub(super) fn write(connection: &Connection, line: &NewLine) -> rusqlite::Result
 }
 
 /// A day as it is stored: `20300115`.
-fn day(date: Date) -> i64 {
+pub(super) fn day_number(date: Date) -> i64 {
     i64::from(date.year()) * 10_000 + i64::from(date.month()) * 100 + i64::from(date.day())
 }
 
@@ -235,6 +247,7 @@ mod tests {
             printed_at: Some(format!("{day}T09:00:00")),
             text: text.to_owned(),
             event: None,
+            undated: None,
         }
     }
 

@@ -8,16 +8,18 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::epoch::Epoch;
+use crate::clock;
 
 /// The store's file in the data folder.
 pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -74,6 +76,8 @@ pub(super) struct Store {
     pub(super) epoch: Epoch,
     /// Row of `boot` that this process writes under.
     pub(super) boot: i64,
+    /// The boot's name: the same for every process until the machine starts again.
+    pub(super) boot_uuid: Box<str>,
     /// Where a damaged store was put, if one was found.
     pub(super) set_aside: Option<PathBuf>,
     /// Held as long as the store is open; the system lets go of it when the process dies.
@@ -96,8 +100,8 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
         prepared => prepared?,
     };
     let epoch = epoch(&connection)?;
-    let boot = boot(&connection)?;
-    Ok(Store { connection, path, epoch, boot, set_aside, lock })
+    let (boot, boot_uuid) = boot(&connection)?;
+    Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, lock })
 }
 
 /// Opens the store for reading alone.
@@ -205,17 +209,21 @@ fn epoch(connection: &Connection) -> Result<Epoch, OpenError> {
     Ok(epoch)
 }
 
-fn boot(connection: &Connection) -> Result<i64, OpenError> {
-    let uuid = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| "unknown".to_owned());
-    let uuid = uuid.trim();
+fn boot(connection: &Connection) -> Result<(i64, Box<str>), OpenError> {
+    let uuid = clock::boot_id();
     connection.execute("INSERT INTO boot (uuid) VALUES (?1) ON CONFLICT DO NOTHING", [uuid])?;
-    Ok(connection.query_row("SELECT id FROM boot WHERE uuid = ?1", [uuid], |row| row.get(0))?)
+    let id = connection.query_row("SELECT id FROM boot WHERE uuid = ?1", [uuid], |row| row.get(0))?;
+    Ok((id, uuid.into()))
 }
 
 /// Renames the store and the files that belong to it; what can be saved from it can be saved later.
 fn put_aside(path: &Path) -> io::Result<PathBuf> {
     let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let renamed = |suffix: &str| PathBuf::from(format!("{}.corrupt-{stamp}{suffix}", path.display()));
+    // A clock that begins in 1970 at every start gives the same name again, and the store before must not be overwritten.
+    let named = |nth: u32| if nth == 1 { stamp.clone() } else { format!("{stamp}-{nth}") };
+    let place = |name: &str, suffix: &str| PathBuf::from(format!("{}.corrupt-{name}{suffix}", path.display()));
+    let name = (1..1000).map(named).find(|name| !place(name, "").exists()).unwrap_or_else(|| named(1000));
+    let renamed = |suffix: &str| place(&name, suffix);
     for suffix in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{suffix}", path.display()));
         if from.exists() {

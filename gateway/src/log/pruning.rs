@@ -40,30 +40,38 @@ impl Pruning {
     /// Prunes one slice where one is due. A clock that is known to be wrong prunes nothing.
     pub(super) fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let Some(keep) = self.keep.filter(|_| self.wait().is_zero()) else { return Ok(()) };
-        let (now, synced) = clock::now();
-        let before = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
-        let pruned = if synced == Some(false) { 0 } else { prune(connection, before)? };
+        let pruned = match clock::fit_for_retention() {
+            Some(now) => prune(connection, now.checked_sub(keep).unwrap_or(Timestamp::MIN))?,
+            None => 0,
+        };
         self.next = Instant::now() + if pruned < SLICE { BETWEEN_PRUNINGS } else { BETWEEN_SLICES };
         Ok(())
     }
 }
 
 /// Takes the oldest lines away, up to the last of a slice that came before this instant. By place and not by time alone: a
-/// line that came while the clock was ahead does not hold up those behind it.
+/// line that came while the clock was ahead does not hold up those behind it, and one of which nobody knows when it came goes
+/// with those behind it.
 fn prune(connection: &Connection, before: Timestamp) -> rusqlite::Result<i64> {
     let pruned = connection
         .prepare_cached(
             "DELETE FROM journal WHERE id <= (SELECT max(id) FROM
-             (SELECT id, received_ms FROM journal ORDER BY id LIMIT ?1) WHERE received_ms < ?2)",
+             (SELECT id, received_ms FROM journal ORDER BY id LIMIT ?1) WHERE received_ms < ?2
+              AND id NOT IN (SELECT id FROM journal_undated))",
         )?
         .execute(params![SLICE, before.as_millisecond()])?;
+    if pruned > 0 {
+        connection
+            .prepare_cached("DELETE FROM journal_undated WHERE id NOT IN (SELECT id FROM journal)")?
+            .execute([])?;
+    }
     Ok(number(u64::try_from(pruned).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{NewLine, journal, open};
+    use crate::log::{NewLine, dating, journal, open};
 
     fn line(received_at: Timestamp) -> NewLine {
         NewLine {
@@ -74,6 +82,7 @@ mod tests {
             printed_at: None,
             text: "x".to_owned(),
             event: None,
+            undated: None,
         }
     }
 
@@ -91,5 +100,26 @@ mod tests {
         assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 0);
         let left: i64 = store.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).expect("counts");
         assert_eq!(left, 5);
+    }
+
+    #[test]
+    fn a_line_of_which_nobody_knows_when_it_came_goes_with_those_behind_it() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let store = open::open(dir.path()).expect("opens").connection;
+        let at =
+            |year: i16| jiff::civil::date(year, 1, 1).to_zoned(jiff::tz::TimeZone::UTC).expect("a day").timestamp();
+        for year in [1970, 1970, 2029, 1970, 2031] {
+            journal::write(&store, &line(at(year))).expect("writes");
+            if year == 1970 {
+                dating::note_line(&store, 1, 0, &crate::log::Undated::Arrival).expect("notes");
+            }
+        }
+        let count = |table: &str| -> i64 {
+            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("counts")
+        };
+        assert_eq!(prune(&store, at(2029)).expect("prunes"), 0);
+        assert_eq!((count("journal"), count("journal_undated")), (5, 3));
+        assert_eq!(prune(&store, at(2030)).expect("prunes"), 3);
+        assert_eq!((count("journal"), count("journal_undated")), (2, 1));
     }
 }

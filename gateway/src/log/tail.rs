@@ -39,6 +39,11 @@ impl Tail {
         }
     }
 
+    /// Forgets all events: they are read from the store as they are now.
+    pub(super) fn clear(&self) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring::default();
+    }
+
     /// At most `limit` events after `after`; `None` where the first of them is no longer here.
     pub(super) fn read_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Stored>>> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +59,13 @@ mod tests {
     use crate::event::{Event, Kind};
 
     fn stored(seq: u64) -> Arc<Stored> {
-        Arc::new(Stored { seq, terminal_seq: seq, event: Event::new(Kind::SupplyLow), json: "{}".into() })
+        Arc::new(Stored {
+            seq,
+            terminal_seq: seq,
+            boot_ms: None,
+            event: Event::new(Kind::SupplyLow),
+            json: "{}".into(),
+        })
     }
 
     #[test]

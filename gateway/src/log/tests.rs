@@ -123,6 +123,7 @@ fn journal_lines_are_kept_with_their_events_or_not_at_all() {
         printed_at: None,
         text: text.to_owned(),
         event: None,
+        undated: None,
     };
     let mut large = event("a");
     large.event.detail = "x".repeat(2000);
@@ -163,6 +164,7 @@ fn a_running_log_prunes_its_journals() {
         printed_at: None,
         text: "old".to_owned(),
         event: None,
+        undated: None,
     };
     log.submit_blocking(Submission { journal: vec![old], ..Submission::default() }).expect("commits");
     log.close();
@@ -330,5 +332,84 @@ fn large_events_are_read_a_few_at_a_time_and_all_of_them() {
         reads += 1;
     }
     assert_eq!((at, reads), (30, 3), "eleven, eleven, and eight");
+}
+
+/// What the clock told while it was wrong is dated by the boot, on the way out, and after a restart too; what was written
+/// stays as it was.
+#[tokio::test]
+async fn what_was_read_while_the_clock_was_wrong_is_dated_once_it_is_right() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let unset: jiff::Timestamp = "1970-01-01T00:00:40Z".parse().expect("a time");
+    let wrong = |rule: Option<&str>| Event {
+        terminal: "a".to_owned(),
+        received_at: Some(unset),
+        time_synced: Some(false),
+        rule: rule.map(str::to_owned),
+        // A rule's event carries the time of its cause, which is our clock's; a terminal's own time is its own.
+        occurred_at: Some(unset - std::time::Duration::from_secs(5)),
+        ..Event::new(Kind::SupplyLow)
+    };
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").expect("bundled");
+    let line = |undated, printed_at: Option<&str>| NewLine {
+        terminal: "a".to_owned(),
+        link: "journal".to_owned(),
+        received_at: unset,
+        day: jiff::civil::date(1970, 1, 1),
+        printed_at: printed_at.map(str::to_owned),
+        text: "x".to_owned(),
+        event: None,
+        undated: Some(undated),
+    };
+    let journal = vec![line(Undated::ArrivalAndDay(zone), Some("23:59:58")), line(Undated::Arrival, None)];
+    let events = vec![wrong(None).into(), wrong(Some("rule")).into()];
+    log.submit(Submission { events, journal, ..Submission::default() }).await.expect("is kept");
+    let before = log.read_after(0, 10).expect("reads");
+    let json: serde_json::Value = serde_json::from_str(&before[0].json).expect("is JSON");
+    assert_eq!((&json["boot"], json["boot_ms"].as_i64()), (&crate::clock::boot_id().into(), before[0].boot_ms));
+    assert!(json.get("time_corrected").is_none());
+
+    // By this clock the machine was started one minute and as long as it runs before half past midnight in Berlin.
+    let now: jiff::Timestamp = "2030-01-14T23:30:00Z".parse().expect("a time");
+    let origin = now - crate::clock::since_boot();
+    log.submit(Submission { clock: Some(origin), ..Submission::default() }).await.expect("is kept");
+    let check = |log: &Log| {
+        for (stored, raw) in log.read_after(0, 10).expect("reads").iter().zip(&before) {
+            let at = origin + std::time::Duration::from_millis(raw.boot_ms.expect("this boot").unsigned_abs());
+            let at = jiff::Timestamp::from_millisecond(at.as_millisecond()).expect("a time");
+            assert!(now.duration_since(at).abs() < jiff::SignedDuration::from_secs(30));
+            assert_eq!(stored.event.received_at.map(|at| at.as_millisecond()), Some(at.as_millisecond()));
+            assert!(stored.event.time_corrected && stored.event.time_synced == Some(false));
+            let json: serde_json::Value = serde_json::from_str(&stored.json).expect("is JSON");
+            assert_eq!(json["received_at"], stored.event.received_at.expect("has one").to_string());
+            assert_eq!(
+                (&json["id"], &json["time_corrected"]),
+                (&format!("gw-{}-{}", log.epoch(), raw.seq).into(), &true.into())
+            );
+            let occurred = stored.event.occurred_at.expect("has one");
+            match &stored.event.rule {
+                Some(_) => assert_eq!(stored.event.received_at.expect("has one").duration_since(occurred).as_secs(), 5),
+                None => assert_eq!(occurred, unset - std::time::Duration::from_secs(5), "the terminal's own"),
+            }
+        }
+        let search = |day| Search {
+            terminal: "a".to_owned(),
+            from: Some(day),
+            to: Some(day),
+            pattern: None,
+            limit: 10,
+            after: None,
+        };
+        let found = |day| log.archive().expect("opens").search(&search(day)).expect("searches").lines;
+        // Printed shortly before midnight, and it came shortly after it; the other line knew its day.
+        let [late] = &found(jiff::civil::date(2030, 1, 14))[..] else { panic!("one line") };
+        assert!(now.duration_since(late.received_at).abs() < jiff::SignedDuration::from_secs(30));
+        assert_eq!(found(jiff::civil::date(1970, 1, 1)).len(), 1);
+    };
+    check(&log);
+    log.close();
+    drop(log);
+    let log = open(dir.path());
+    check(&log);
     log.close();
 }

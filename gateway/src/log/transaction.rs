@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::commands;
+use super::dating;
 use super::register::{self, RegisterRow};
 use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
+use crate::clock;
 use crate::event::Event;
 
 /// Room for most events' JSON form.
@@ -18,7 +21,11 @@ const JSON_BYTES: usize = 512;
 pub(super) struct Ledger {
     /// `{gateway}-{epoch}`.
     pub(super) id_prefix: String,
+    /// Row of `boot` that is written under, and the boot's name.
     pub(super) boot: i64,
+    pub(super) boot_uuid: Box<str>,
+    /// Whether it is noted that events of this boot wait for the clock.
+    pub(super) undated: bool,
     pub(super) max_event_bytes: usize,
     /// Last place given.
     pub(super) head: u64,
@@ -36,6 +43,8 @@ pub(super) struct Written {
     pub(super) journal_lines: u64,
     /// Whether a command has changed.
     pub(super) commands: bool,
+    /// When the present boot was, where that has become known.
+    pub(super) origin: Option<Timestamp>,
 }
 
 /// Why one submission was not written.
@@ -66,7 +75,7 @@ impl Ledger {
     /// Writes a submission behind a savepoint; where it fails, nothing of it is left.
     pub(super) fn write(&mut self, connection: &Connection, submission: Submission) -> Result<Written, Fault> {
         connection.prepare_cached("SAVEPOINT submission")?.execute([])?;
-        let (head, mut touched) = (self.head, Vec::new());
+        let (head, undated, mut touched) = (self.head, self.undated, Vec::new());
         match self.write_all(connection, submission, &mut touched) {
             Ok(written) => {
                 connection.prepare_cached("RELEASE submission")?.execute([])?;
@@ -75,7 +84,7 @@ impl Ledger {
             }
             Err(fault) => {
                 connection.execute_batch("ROLLBACK TO submission; RELEASE submission")?;
-                self.head = head;
+                (self.head, self.undated) = (head, undated);
                 for (terminal, before) in touched.into_iter().rev() {
                     self.terminals.insert(terminal, before);
                 }
@@ -98,7 +107,13 @@ impl Ledger {
             register: Vec::new(),
             journal_lines: 0,
             commands: !submission.commands.is_empty(),
+            origin: submission.clock,
         };
+        if let Some(origin) = submission.clock {
+            dating::write(connection, self.boot, origin)?;
+            self.fold.date(&self.boot_uuid, origin);
+            self.undated = false;
+        }
         let (mut folded, mut repeated) = (Vec::new(), Vec::new());
         for (place, NewEvent { event, source_id, reading }) in submission.events.into_iter().enumerate() {
             if let Some(id) = source_id
@@ -119,6 +134,9 @@ impl Ledger {
         let repeats = |event: usize| repeated.binary_search(&event).is_ok();
         for line in submission.journal.iter().filter(|line| !line.event.map_or(!repeated.is_empty(), repeats)) {
             journal::write(connection, line)?;
+            if let Some(undated) = &line.undated {
+                dating::note_line(connection, self.boot, boot_ms(), undated)?;
+            }
             written.journal_lines += 1;
         }
         if let Some(commit) = submission.plugin {
@@ -156,7 +174,14 @@ impl Ledger {
         let seq = self.head + 1;
         let before = self.terminals.get(&event.terminal).copied().unwrap_or(0);
         let terminal_seq = before + 1;
-        let json = json(&event, seq, terminal_seq, &self.id_prefix)?;
+        let (id, boot_ms) = (format!("{}-{seq}", self.id_prefix), boot_ms());
+        let waits = event.time_synced == Some(false);
+        if waits && !self.undated {
+            dating::note_undated(connection, self.boot)?;
+            self.undated = true;
+        }
+        let boot = waits.then_some((&*self.boot_uuid, boot_ms));
+        let json = json(&event, &Front { seq, terminal_seq, id: &id, boot }).map_err(refused)?;
         if json.len() > self.max_event_bytes {
             return Err(Fault::Refused(format!(
                 "the event has {} bytes; at most {} are accepted",
@@ -166,11 +191,11 @@ impl Ledger {
         }
         connection
             .prepare_cached("INSERT INTO event (seq, terminal_seq, boot, boot_ms, json) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![number(seq), number(terminal_seq), self.boot, boot_ms(), json])?;
+            .execute(params![number(seq), number(terminal_seq), self.boot, boot_ms, json])?;
         touched.push((event.terminal.clone(), before));
         self.terminals.insert(event.terminal.clone(), terminal_seq);
         self.head = seq;
-        Ok(Arc::new(Stored { seq, terminal_seq, event, json: json.into_boxed_str() }))
+        Ok(Arc::new(Stored { seq, terminal_seq, boot_ms: Some(boot_ms), event, json: json.into_boxed_str() }))
     }
 
     /// Stores the terminals' projections that changed in this transaction, and gives the states among them.
@@ -279,17 +304,31 @@ pub(super) fn count(connection: &Connection, progress: &Progress) -> rusqlite::R
     Ok((place(all), place(pending)))
 }
 
-/// The JSON form of an event with its place and id in front.
-fn json(event: &Event, seq: u64, terminal_seq: u64, id_prefix: &str) -> Result<String, Fault> {
+/// What stands in front of an event's own fields in its JSON form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Front<'a> {
+    pub(super) seq: u64,
+    pub(super) terminal_seq: u64,
+    pub(super) id: &'a str,
+    /// The machine's boot and the milliseconds since then, where the clock was wrong.
+    pub(super) boot: Option<(&'a str, i64)>,
+}
+
+/// The JSON form of an event.
+pub(super) fn json(event: &Event, front: &Front<'_>) -> serde_json::Result<String> {
     let mut json = Vec::with_capacity(JSON_BYTES);
-    let written = write!(json, r#"{{"seq":{seq},"id":"{id_prefix}-{seq}","terminal_seq":{terminal_seq}"#);
+    let Front { seq, terminal_seq, id, boot } = front;
+    write!(json, r#"{{"seq":{seq},"id":"{id}","terminal_seq":{terminal_seq}"#).map_err(serde_json::Error::io)?;
+    if let Some((boot, boot_ms)) = boot {
+        write!(json, r#","boot":"{boot}","boot_ms":{boot_ms}"#).map_err(serde_json::Error::io)?;
+    }
     let body = json.len();
-    written.map_err(serde_json::Error::io).and_then(|()| serde_json::to_writer(&mut json, event)).map_err(refused)?;
+    serde_json::to_writer(&mut json, event)?;
     // The event's own fields go on where these end.
     if let Some(brace) = json.get_mut(body) {
         *brace = b',';
     }
-    String::from_utf8(json).map_err(refused)
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 fn refused(error: impl std::fmt::Display) -> Fault {
@@ -298,8 +337,7 @@ fn refused(error: impl std::fmt::Display) -> Fault {
 
 /// Milliseconds since the machine's boot, sleep included.
 fn boot_ms() -> i64 {
-    use nix::time::{ClockId, clock_gettime};
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000)
+    i64::try_from(clock::since_boot().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A place as SQLite stores it.

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::board::Board;
+use super::dating::Dating;
 use super::open::{is_damage, suspect};
 use super::progress::{Outcome, Progress};
 use super::pruning::Pruning;
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) tail: Arc<Tail>,
     pub(super) board: Arc<Board>,
+    pub(super) dating: Arc<Dating>,
     pub(super) pruning: Pruning,
     pub(super) head: watch::Sender<u64>,
     /// Counts the commits that changed a command.
@@ -88,7 +90,7 @@ impl Writer {
         let mut events: Vec<Arc<Stored>> = Vec::new();
         let mut register = Vec::new();
         let mut journal_lines = 0;
-        let mut commands = false;
+        let (mut commands, mut origin) = (false, None);
         for job in cycle.jobs {
             match self.ledger.write(&self.connection, job.submission) {
                 Ok(Written {
@@ -98,7 +100,9 @@ impl Writer {
                     register: rows,
                     journal_lines: lines,
                     commands: changed,
+                    origin: found,
                 }) => {
+                    origin = found.or(origin);
                     commands |= changed;
                     journal_lines += lines;
                     self.metrics.log_duplicates.inc_by(duplicates);
@@ -135,8 +139,12 @@ impl Writer {
         let states = self.ledger.write_terminals(&self.connection, &events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.progress = progress;
-        let seen =
-            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.event.received_at));
+        if let Some(origin) = origin {
+            // From here on everybody reads anew what waited for the clock.
+            self.dating.set(origin);
+            self.tail.clear();
+        }
+        let seen = events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.boot_ms));
         self.board.apply(seen, states, register, self.ledger.head);
         self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);

@@ -4,16 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
 use crate::tls::{self, Fault, Own, certificates};
-
-/// A clock that shows an earlier time than this was never set.
-const LONG_AGO: &str = "2025-01-01T00:00:00Z";
 
 /// Settings of TLS. The files are read again at every connection, and when they change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,44 +59,27 @@ impl Tls {
 pub(crate) fn explain(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
-        rustls::Error::InvalidCertificate(fault) => certificate(fault, &clock::now()),
+        rustls::Error::InvalidCertificate(fault) => certificate(fault),
         rustls::Error::AlertReceived(alert) => format!("the broker refuses: {}", refused(*alert)),
         rustls::Error::InvalidMessage(_) => "it does not speak TLS on this port".to_owned(),
         other => other.to_string(),
     })
 }
 
-fn certificate(fault: &CertificateError, clock: &(Timestamp, Option<bool>)) -> String {
+fn certificate(fault: &CertificateError) -> String {
+    if let Some(dates) = tls::dates(fault) {
+        return format!("the broker's certificate {dates}");
+    }
     match fault {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the broker's certificate is signed by nobody in the file of `tls.ca`".to_owned()
         }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("the broker's certificate is not valid before {}; {}", date(*not_before), says(clock))
-        }
-        CertificateError::NotValidYet => format!("the broker's certificate is not valid yet; {}", says(clock)),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the broker's certificate expired on {}; {}", date(*not_after), says(clock))
-        }
-        CertificateError::Expired => format!("the broker's certificate has expired; {}", says(clock)),
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("the broker's certificate is for {}, not for {}", presented.join(", "), expected.to_str())
         }
         CertificateError::NotValidForName => "the broker's certificate is for another name".to_owned(),
         other => format!("the broker's certificate is no good: {other}"),
     }
-}
-
-/// What this machine's clock shows, and whether it is the one to mend.
-fn says((now, synced): &(Timestamp, Option<bool>)) -> String {
-    let unset = *synced == Some(false) || LONG_AGO.parse().is_ok_and(|then: Timestamp| *now < then);
-    let end = if unset { ", and it is not set: it waits for network time" } else { "" };
-    format!("this gateway's clock says {}{end}", now.strftime("%Y-%m-%dT%H:%M:%SZ"))
-}
-
-fn date(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).map_or_else(|_| "a date out of range".to_owned(), |time| time.to_string())
 }
 
 fn refused(alert: AlertDescription) -> String {
@@ -125,25 +102,6 @@ fn refused(alert: AlertDescription) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn a_clock_that_is_not_set_is_named() {
-        let fault = CertificateError::NotValidYetContext { time: at(60), not_before: at(1_764_000_000) };
-        let boot: Timestamp = "1970-01-01T00:01:00Z".parse().expect("a time");
-        let sentence = certificate(&fault, &(boot, None));
-        assert!(sentence.contains("not valid before 2025-11-24"), "{sentence}");
-        assert!(sentence.contains("clock says 1970-01-01T00:01:00Z, and it is not set"), "{sentence}");
-        let now: Timestamp = "2026-11-20T21:42:06Z".parse().expect("a time");
-        let sentence = certificate(&fault, &(now, Some(false)));
-        assert!(sentence.ends_with("it is not set: it waits for network time"), "{sentence}");
-        let expired = CertificateError::ExpiredContext { time: at(0), not_after: at(1_764_000_000) };
-        let sentence = certificate(&expired, &(now, Some(true)));
-        assert!(sentence.ends_with("expired on 2025-11-24T16:00:00Z; this gateway's clock says 2026-11-20T21:42:06Z"));
-    }
 
     #[test]
     fn faults_of_other_kinds_are_not_explained() {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::contract::vestibule::rule::types::{Action, Alert, Command, Derived, Effect};
 use super::host::{Host, Violation};
 use super::subscription::is_made_here;
+use crate::clock;
 use crate::command::{self, Source};
 use crate::event::{Component, Device, Event, Kind, Severity, State};
 use crate::log::{CommandChange, Stored};
@@ -56,7 +57,7 @@ pub(super) fn events(frame: &Frame<'_>, host: &Host, actions: Vec<Action>) -> Re
     if actions.is_empty() {
         return Ok(Vec::new());
     }
-    let now = frame.now.unwrap_or_else(Timestamp::now);
+    let clock = frame.now.map_or_else(clock::now, |now| (now, None));
     // Actions are numbered within the event that they answer: how a batch was cut must not change the number.
     let mut counts = vec![0_usize; host.batch.len()];
     let mut events = Vec::with_capacity(actions.len());
@@ -68,7 +69,7 @@ pub(super) fn events(frame: &Frame<'_>, host: &Host, actions: Vec<Action>) -> Re
         if *count == ACTIONS {
             return Err(Violation(format!("it gave more than {ACTIONS} answers to one event")));
         }
-        events.push(event(frame, now, host, stored, *count, action)?);
+        events.push(event(frame, clock, host, stored, *count, action)?);
         *count += 1;
     }
     Ok(events)
@@ -76,7 +77,7 @@ pub(super) fn events(frame: &Frame<'_>, host: &Host, actions: Vec<Action>) -> Re
 
 fn event(
     frame: &Frame<'_>,
-    now: Timestamp,
+    (now, time_synced): (Timestamp, Option<bool>),
     host: &Host,
     cause: &Stored,
     index: usize,
@@ -85,7 +86,12 @@ fn event(
     let terminal = host.terminal(action.terminal)?.to_owned();
     let device = code(action.device, Device::from_code, "device")?;
     let component = code(action.component, Component::from_code, "component")?;
-    let origin = origin(&cause.event);
+    let age = age(cause, now);
+    // What follows from it is as old as it is, whatever the clock was set to meanwhile.
+    let origin = match age {
+        Some(age) => now.checked_sub(age).ok(),
+        None => origin(&cause.event),
+    };
     let made = match action.effect {
         Effect::Raise(alert) => raise(alert)?,
         Effect::Clear(clearance) => {
@@ -96,7 +102,8 @@ fn event(
         }
         Effect::Emit(derived) => emit(derived, &cause.event)?,
         Effect::Command(asked) => {
-            let stale = origin.is_some_and(|origin| is_older(origin, now, frame.stale_after));
+            // Of what comes from the future nobody knows how old it is.
+            let stale = origin.is_some() && age.is_none_or(|age| age > frame.stale_after);
             command(asked, format!("{}-{}-{index}", frame.plugin, cause.seq), stale)?
         }
     };
@@ -106,7 +113,7 @@ fn event(
         component,
         occurred_at: origin,
         received_at: Some(now),
-        time_synced: cause.event.time_synced,
+        time_synced,
         cause: Some(format!("{}-{}", frame.id_prefix, cause.seq)),
         rule: Some(frame.plugin.to_owned()),
         ..made
@@ -147,8 +154,17 @@ fn origin(event: &Event) -> Option<Timestamp> {
     }
 }
 
-fn is_older(origin: Timestamp, now: Timestamp, most: Duration) -> bool {
-    Duration::try_from(now.duration_since(origin)).is_ok_and(|age| age > most)
+/// How long ago the gateway read what this event follows from. Within one boot of the machine that is measured; across
+/// boots the clock has to say, and where it was set back since, nobody knows.
+fn age(stored: &Stored, now: Timestamp) -> Option<Duration> {
+    let Stored { boot_ms, event, .. } = stored;
+    let received = event.received_at?;
+    let Some(boot_ms) = boot_ms.and_then(|ms| u64::try_from(ms).ok()) else {
+        return Duration::try_from(now.duration_since(origin(event)?)).ok();
+    };
+    // The rules before have written this difference, and measured it themselves.
+    let before = Duration::try_from(received.duration_since(origin(event)?)).unwrap_or_default();
+    Some(clock::since_boot().saturating_sub(Duration::from_millis(boot_ms)) + before)
 }
 
 fn raise(alert: Alert) -> Result<Event, Violation> {

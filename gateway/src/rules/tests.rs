@@ -23,7 +23,7 @@ pub(super) fn engine() -> Arc<Engine> {
 }
 
 pub(super) fn stored(seq: u64, event: Event) -> Arc<Stored> {
-    Arc::new(Stored { seq, terminal_seq: seq, event, json: "{}".into() })
+    Arc::new(Stored { seq, terminal_seq: seq, boot_ms: None, event, json: "{}".into() })
 }
 
 pub(super) fn wish(wish: &str) -> Event {
@@ -160,6 +160,22 @@ fn commands_have_stable_ids_and_old_causes_command_nothing() {
     assert_eq!(stale.events[0].kind, Kind::CommandRefused);
     assert_eq!(stale.events[0].attributes["command_id"], "fixture-2-0");
     assert_eq!(stale.events[0].attributes["reason"], "stale");
+
+    // Within one boot of the machine the age is measured, whatever the clock was set to meanwhile; across boots an event from
+    // the future is of an age that nobody knows.
+    let ran = i64::try_from(crate::clock::since_boot().as_millis()).expect("some years");
+    for (boot_ms, received_at, kind) in [
+        (Some(ran), at(-7200), Kind::CommandRequested),
+        (Some(ran), at(7200), Kind::CommandRequested),
+        (Some(ran - 61_000), at(0), Kind::CommandRefused),
+        (Some(ran - 61_000), at(7200), Kind::CommandRefused),
+        (None, at(1), Kind::CommandRefused),
+    ] {
+        let event = Event { received_at: Some(received_at), ..wish("command") };
+        let cause = Arc::new(Stored { seq: 3, terminal_seq: 3, boot_ms, event, json: "{}".into() });
+        let outcome = instance.digest(&[cause], &frame("fixture", at(0)), usize::MAX);
+        assert_eq!(outcome.events[0].kind, kind, "{boot_ms:?} {received_at}");
+    }
 
     // What a rule derived from an old event is as old as that.
     let derived = Event {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::{mpsc, watch};
 
@@ -16,6 +15,7 @@ use super::plugin::Plugin;
 use super::state::State;
 use super::strikes::Strikes;
 use super::{Config, TerminalFlags};
+use crate::clock;
 use crate::event::{Event, Kind};
 use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
 use crate::metrics::Metrics;
@@ -360,5 +360,6 @@ pub(super) fn lag(head: u64, cursor: u64) -> i64 {
 /// An event of the gateway about a plugin.
 pub(super) fn gateway_event(kind: Kind, plugin: &str) -> Event {
     let event = Event::new(kind).attribute("plugin", plugin);
-    Event { terminal: "gateway".to_owned(), received_at: Some(Timestamp::now()), ..event }
+    let (now, time_synced) = clock::now();
+    Event { terminal: "gateway".to_owned(), received_at: Some(now), time_synced, ..event }
 }

@@ -1,7 +1,7 @@
 //! Every terminal there is: configured, uploaded or only heard, with what is known of it now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,43 +94,55 @@ impl Entry {
 }
 
 /// Who is configured; all else is asked of the log when it is needed.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    configured: Arc<BTreeMap<String, Config>>,
+#[derive(Clone, Debug, Default)]
+pub struct Directory(Arc<RwLock<Configured>>);
+
+#[derive(Debug, Default)]
+struct Configured {
+    terminals: BTreeMap<String, Config>,
     /// What configured terminals may call themselves beside their names.
-    aliases: Arc<BTreeSet<String>>,
+    aliases: BTreeSet<String>,
 }
 
 impl Directory {
     /// The directory over this configuration.
     pub fn new(configured: &[Config]) -> Directory {
-        let aliases = configured.iter().filter_map(|terminal| terminal.luno.clone()).collect::<BTreeSet<_>>();
-        let configured = configured.iter().map(|terminal| (terminal.name.clone(), terminal.clone()));
-        Directory { configured: Arc::new(configured.collect()), aliases: Arc::new(aliases) }
+        let directory = Directory::default();
+        directory.replace(configured);
+        directory
+    }
+
+    /// This is the configuration now.
+    pub fn replace(&self, configured: &[Config]) {
+        let aliases = configured.iter().filter_map(|terminal| terminal.luno.clone()).collect();
+        let terminals = configured.iter().map(|terminal| (terminal.name.clone(), terminal.clone())).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Configured { terminals, aliases };
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Configured> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this is the name of a terminal that there is: one that is not has been removed.
     pub fn knows(&self, log: &Log, name: &str) -> bool {
-        self.configured.contains_key(name)
+        let configured = self.read();
+        configured.terminals.contains_key(name)
             || log.register(|register| {
                 register.get(RegisterKind::Terminal, name).is_some()
                     || name.strip_prefix(UNKNOWN).is_some_and(|heard| {
-                        !self.is_configured(heard) && register.get(RegisterKind::Heard, heard).is_some()
+                        !configured.is_configured(heard) && register.get(RegisterKind::Heard, heard).is_some()
                     })
             })
-    }
-
-    fn is_configured(&self, heard: &str) -> bool {
-        self.configured.contains_key(heard) || self.aliases.contains(heard)
     }
 
     /// All terminals in the order of their names.
     pub fn all(&self, log: &Log) -> Vec<Entry> {
         let standings = log.terminals(BTreeMap::clone);
+        let configured = self.read();
         log.register(|register| {
-            let known = self.configured.keys().map(|name| (name.as_str(), Known::Configured));
+            let known = configured.terminals.keys().map(|name| (name.as_str(), Known::Configured));
             let uploaded = register.of(RegisterKind::Terminal).map(|(name, _)| (name, Known::Uploaded));
-            let heard = register.of(RegisterKind::Heard).filter(|(name, _)| !self.is_configured(name));
+            let heard = register.of(RegisterKind::Heard).filter(|(name, _)| !configured.is_configured(name));
             let heard = heard.map(|(name, _)| (name, Known::Unknown));
             // The first way counts.
             let mut names: BTreeMap<&str, Known> = BTreeMap::new();
@@ -141,7 +153,7 @@ impl Directory {
             names
                 .into_iter()
                 .map(|(name, known)| {
-                    self.entry(name, known, register, &standings, models.remove(name).unwrap_or_default())
+                    configured.entry(name, known, register, &standings, models.remove(name).unwrap_or_default())
                 })
                 .collect()
         })
@@ -150,6 +162,12 @@ impl Directory {
     /// The terminal of this name.
     pub fn one(&self, log: &Log, name: &str) -> Option<Entry> {
         self.all(log).into_iter().find(|entry| entry.name == name)
+    }
+}
+
+impl Configured {
+    fn is_configured(&self, heard: &str) -> bool {
+        self.terminals.contains_key(heard) || self.aliases.contains(heard)
     }
 
     fn entry(
@@ -170,7 +188,7 @@ impl Directory {
         Entry {
             name: name.to_owned(),
             known,
-            config: self.configured.get(name).cloned(),
+            config: self.terminals.get(name).cloned(),
             heard: register
                 .get(RegisterKind::Heard, name)
                 .filter(|_| known == Known::Unknown)
@@ -178,7 +196,7 @@ impl Directory {
                 .unwrap_or_default(),
             state: standing.and_then(|standing| serde_json::from_str(&standing.state).ok()).unwrap_or_default(),
             events: standing.map_or(0, |standing| standing.terminal_seq),
-            last_event_at: standing.and_then(|standing| standing.last_event_at),
+            last_event_at: standing.and_then(Standing::last_event_at),
             models,
             region: branch.and_then(|branch| branch.get("region")).and_then(Value::as_u64),
             row,

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use super::Inventory;
 use super::state::{Change, TerminalState};
 use crate::event::{Event, State};
 use crate::log::Fold;
@@ -13,7 +16,7 @@ use crate::metrics::Metrics;
 pub struct TerminalFold {
     states: HashMap<String, TerminalState>,
     /// Names that the metrics may use as labels: those of the configuration alone.
-    configured: Vec<String>,
+    configured: Arc<Inventory>,
     metrics: Arc<Metrics>,
     /// States as they were before the submission that is being folded.
     before: Vec<(String, TerminalState)>,
@@ -22,13 +25,13 @@ pub struct TerminalFold {
 
 impl TerminalFold {
     /// A fold that knows nothing yet; the log loads what is stored.
-    pub fn new(configured: Vec<String>, metrics: Arc<Metrics>) -> TerminalFold {
+    pub fn new(configured: Arc<Inventory>, metrics: Arc<Metrics>) -> TerminalFold {
         TerminalFold { states: HashMap::new(), configured, metrics, before: Vec::new(), changed: Vec::new() }
     }
 
     fn show(&self, terminal: &str) {
         let Some(state) = self.states.get(terminal) else { return };
-        if !self.configured.iter().any(|name| name == terminal) {
+        if self.configured.named(terminal).is_none() {
             return;
         }
         let open = i64::try_from(state.conditions.len()).unwrap_or(i64::MAX);
@@ -75,6 +78,16 @@ impl Fold for TerminalFold {
         out.push(event);
     }
 
+    fn date(&mut self, boot: &str, origin: Timestamp) {
+        for (terminal, state) in &mut self.states {
+            let before = state.clone();
+            if state.date(boot, origin) {
+                self.before.push((terminal.clone(), before));
+                self.changed.push(terminal.clone());
+            }
+        }
+    }
+
     fn changed(&mut self, store: &mut dyn FnMut(&str, String)) {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
@@ -106,7 +119,7 @@ mod tests {
     use crate::event::{Component, Device, Kind};
 
     fn fold() -> TerminalFold {
-        TerminalFold::new(vec!["atm".to_owned()], Arc::new(Metrics::new().expect("metrics")))
+        TerminalFold::new(Arc::default(), Arc::new(Metrics::new().expect("metrics")))
     }
 
     fn supply(kind: Kind) -> Event {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{self, Turn};
+use crate::clock::Moment;
 use crate::event::{Attributes, Component, Device, Event, Kind, Severity, State};
 
 /// Most conditions of one terminal at once; a source that invents more gets them logged, not remembered.
@@ -27,6 +28,9 @@ pub struct Condition {
     /// Since when, by the gateway's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// The same in the machine's own time, while that clock was wrong.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// Everything known of a terminal now.
@@ -80,6 +84,17 @@ impl TerminalState {
         change
     }
 
+    /// The clock is right, and this boot was at `origin`: dates what waited for that; whether something did.
+    pub(super) fn date(&mut self, boot: &str, origin: Timestamp) -> bool {
+        let mut dated = false;
+        for condition in self.conditions.values_mut() {
+            let Some(moment) = condition.moment.take_if(|moment| *moment.boot == *boot) else { continue };
+            condition.since = origin.checked_add(SignedDuration::from_millis(moment.boot_ms)).ok();
+            dated = true;
+        }
+        dated
+    }
+
     fn service(&mut self, now: bool) -> Change {
         if self.in_service.replace(now) == Some(now) { Change::None } else { Change::Changed }
     }
@@ -97,6 +112,7 @@ impl TerminalState {
                 device: event.device,
                 component: event.component,
                 since: event.received_at,
+                moment: (event.time_synced == Some(false)).then(Moment::now),
             };
             self.conditions.insert(key, condition);
         }

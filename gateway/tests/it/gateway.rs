@@ -132,6 +132,11 @@ impl Source {
         self.0.write_all(bytes).await.expect("is taken");
     }
 
+    /// The same to somebody who may have hung up.
+    pub(crate) async fn try_say(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes).await
+    }
+
     /// The next answer; `None` where the gateway hung up.
     pub(crate) async fn answer(&mut self) -> Option<serde_json::Value> {
         let mut line = String::new();

@@ -11,6 +11,7 @@ use crate::commands::switch::OpenLine;
 use crate::event::Kind;
 use crate::log;
 use crate::terminals::TerminalFold;
+use jiff::Timestamp;
 
 /// Ways to one terminal, through a place that the test opens.
 struct Test {
@@ -58,7 +59,7 @@ struct Rig {
 impl Rig {
     fn start(dir: &Path) -> Rig {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let fold = Box::new(TerminalFold::new(Vec::new(), Arc::clone(&metrics)));
+        let fold = Box::new(TerminalFold::new(Arc::default(), Arc::clone(&metrics)));
         let config = log::Config { dir: dir.to_owned(), ..log::Config::default() };
         let log = Log::open(&config, "gw", fold, Arc::clone(&metrics)).expect("opens").log;
         let ways = Arc::new(Test { place: Mutex::default(), changes: watch::Sender::new(0) });

@@ -277,7 +277,7 @@ fn request(
     let shown = Credentials { token: payload.token.as_deref(), subject: None, local: false };
     let asker = match (trust, &payload.token) {
         (Trust::Broker, None) => Asker::Broker,
-        _ => match auth.identify(shown, clock::now().0) {
+        _ => match auth.identify(shown, clock::judged()) {
             Ok(identity) => Asker::Known(Arc::new(identity)),
             Err(_) => Asker::Nobody,
         },

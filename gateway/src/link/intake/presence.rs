@@ -57,6 +57,16 @@ impl Intake {
         });
     }
 
+    /// A session of a terminal that is no longer configured so was ended by us: nobody waits for it.
+    pub(in crate::link) fn forget(&self, terminal: &Terminal) {
+        let mut all = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(presence) = all.get_mut(&terminal.name) else { return };
+        presence.sessions = presence.sessions.saturating_sub(1);
+        if presence.sessions == 0 {
+            all.remove(&terminal.name);
+        }
+    }
+
     /// The terminal has stayed away since its last session ended for the so-manieth time, or has been here again.
     fn lose(&self, name: &str, ends: u64, why: &str) {
         let mut all = self.presence.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ impl Intake {
         };
         if let Some(terminal) = self.shared.inventory.calling_itself(name) {
             if terminal.pins.is_empty() || peer.is_some_and(|peer| terminal.pins.contains(&peer)) {
-                return Ok(Arc::clone(terminal));
+                return Ok(terminal);
             }
             self.report_unknown(&terminal.name, "speaks with a certificate that is not its own", "refused");
             return Err(format!("terminal `{}` must show its own certificate", terminal.name));

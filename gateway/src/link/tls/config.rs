@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Pin, Side};
 
 /// TLS of one link or listener.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// File with our certificate and, below it, those that lead to its issuer (PEM). Needed where we listen.

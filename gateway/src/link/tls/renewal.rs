@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Tls;
+use crate::clock;
 use crate::event::{Event, Kind};
 use crate::link::intake::Intake;
 use crate::watch::Watch;
@@ -41,7 +42,7 @@ fn take(tls: &Tls, intake: &Intake, failed_before: bool) -> bool {
             intake.show_expiry("own", material.own_expiry);
             intake.show_expiry("ca", material.ca_expiry);
             tracing::info!(link = intake.name, "The link's certificates are in force.");
-            let expired = material.expired(jiff::Timestamp::now().as_second());
+            let expired = material.expired(clock::judged().as_second());
             for fault in &expired {
                 tracing::warn!(link = intake.name, fault, "A certificate of the link has expired.");
                 note(intake, Kind::GatewayLinkFault, fault);

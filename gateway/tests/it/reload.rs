@@ -1,0 +1,168 @@
+//! Another configuration while everything runs: what did not change goes on, what is wrong changes nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::gateway::{Source, free_port};
+use crate::mosquitto::Mosquitto;
+use crate::process::Process;
+use crate::subscriber::Subscriber;
+
+fn terminal(name: &str, port: SocketAddr) -> String {
+    format!(
+        "[[terminal]]\nname = '{name}'\nprofile = 'json-lines'\n\
+         link = [{{ name = 'json', protocol = 'jsonl', listen = '{port}' }}]\n"
+    )
+}
+
+async fn say(source: &mut Source, detail: &str) {
+    source.say(format!("{{\"kind\":\"journal.block\",\"detail\":\"{detail}\"}}\n").as_bytes()).await;
+    assert!(source.answer().await.expect("an answer")["seq"].is_u64());
+}
+
+async fn until(subscriber: &mut Subscriber, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let event = subscriber.next().await.json;
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+async fn kind(subscriber: &mut Subscriber, kind: &str) -> Value {
+    until(subscriber, |event| event["type"] == format!("vestibule.{kind}")).await
+}
+
+async fn events(broker: &Mosquitto) -> Subscriber {
+    Subscriber::to(broker.port(), "vestibule/v1/+/+/event/#").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_comes_another_goes_the_broker_moves_and_whoever_stays_notices_nothing() {
+    let (first, second) = (Mosquitto::start(), Mosquitto::start());
+    let (mut at_first, mut at_second) = (events(&first).await, events(&second).await);
+    let mut health = Subscriber::to(first.port(), "vestibule/v1/+/gateway/+/health").await;
+    let (stays, goes, comes, shared) = (free_port(), free_port(), free_port(), free_port());
+    let head = |broker: &Mosquitto| format!("rules.bundled = []\nforward.port = {}\n", broker.port());
+    let listener = format!("[[listener]]\nname = 'shared'\nprotocol = 'jsonl'\nlisten = '{shared}'\n");
+    let silent = |name: &str| format!("[[terminal]]\nname = '{name}'\nprofile = 'json-lines'\n");
+    let mut gateway = Process::start(&format!(
+        "{}{}{}{}{}{listener}",
+        head(&first),
+        terminal("atm-stays", stays),
+        terminal("atm-goes", goes),
+        silent("kiosk-stays"),
+        silent("kiosk-goes"),
+    ))
+    .await;
+    let (mut staying, mut going) = (Source::connect(stays).await, Source::connect(goes).await);
+    say(&mut staying, "before").await;
+    say(&mut going, "before").await;
+    let (mut kiosk, mut other) = (Source::connect(shared).await, Source::connect(shared).await);
+    kiosk.say(b"{\"hello\":\"kiosk-stays\"}\n").await;
+    other.say(b"{\"hello\":\"kiosk-goes\"}\n").await;
+    say(&mut kiosk, "before").await;
+    say(&mut other, "before").await;
+    until(&mut at_first, |event| event["subject"] == "kiosk-goes").await;
+
+    gateway.reload(&format!(
+        "{}{}{}{}{listener}",
+        head(&second),
+        terminal("atm-stays", stays),
+        terminal("atm-comes", comes),
+        silent("kiosk-stays"),
+    ));
+    let reloaded = kind(&mut at_second, "gateway.config_reloaded").await;
+    let attributes = &reloaded["data"]["attributes"];
+    assert_eq!(attributes["changed"], serde_json::json!(["forward", "terminals"]), "{reloaded}");
+    let links = ["links_opened", "links_closed", "links_kept"].map(|name| attributes[name].as_u64());
+    assert_eq!(links, [Some(1), Some(1), Some(2)], "{reloaded}");
+    // Those that stay are on the same connection; those that went are hung up on, and nobody misses them.
+    say(&mut staying, "after").await;
+    say(&mut kiosk, "after").await;
+    assert_eq!(going.answer().await, None);
+    assert_eq!(other.answer().await, None);
+    assert!(TcpStream::connect(goes).await.is_err(), "the port is closed");
+    let mut coming = Source::connect(comes).await;
+    say(&mut coming, "after").await;
+    let heard =
+        until(&mut at_second, |event| event["subject"] == "atm-comes" && event["data"]["detail"] == "after").await;
+    assert_eq!(heard["replayed"], false);
+    // The broker before was left in order.
+    while health.next().await.json["status"] != "stopped" {}
+    let figures = gateway.get("/metrics").await;
+    assert!(figures.contains("vestibule_config_reloads_total{outcome=\"applied\"} 1"), "{figures}");
+    assert!(!figures.contains("vestibule_link_up{link=\"json\",terminal=\"atm-goes\"}"), "{figures}");
+    assert!(!figures.contains("vestibule_link_reconnects_total{link=\"json\",terminal=\"atm-stays\"}"), "{figures}");
+    for missed in ["atm-goes", "kiosk-goes"] {
+        let lost = |event: &Value| event["subject"] == missed && event["type"] == "vestibule.comms.lost";
+        assert!(!at_second.rest().iter().any(|heard| lost(&heard.json)), "{missed}");
+    }
+
+    // The same again changes nothing, and says so.
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    gateway.until_figure("vestibule_config_reloads_total{outcome=\"unchanged\"}", |value| value == 1.0).await;
+    say(&mut staying, "still").await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_or_a_forbidden_change_leaves_everything_as_it_is_and_is_said() {
+    let broker = Mosquitto::start();
+    let mut subscriber = events(&broker).await;
+    let (here, there) = (free_port(), free_port());
+    let good = format!("rules.bundled = []\nforward.port = {}\n{}", broker.port(), terminal("atm-1", here));
+    let mut gateway = Process::start(&good).await;
+    let mut source = Source::connect(here).await;
+    say(&mut source, "before").await;
+
+    gateway.reload(&format!("{good}colour = 'red'\n{}", terminal("atm 2", there)));
+    let refused = kind(&mut subscriber, "gateway.config_refused").await;
+    let faults = refused["data"]["attributes"]["faults"].to_string();
+    assert!(faults.contains("terminal[0].colour") && faults.contains("terminal[1].name"), "{faults}");
+    assert_eq!(gateway.figure("vestibule_config_fault").await, Some(1.0));
+
+    gateway.reload(&format!("gateway.id = 'other'\n{good}{}", terminal("atm-2", there)));
+    let refused = kind(&mut subscriber, "gateway.config_refused").await;
+    let detail = refused["data"]["detail"].as_str().expect("a sentence");
+    assert!(detail.contains("gateway.id: cannot change while the gateway runs"), "{detail}");
+    gateway.until_said("cannot change while the gateway runs").await;
+    assert!(TcpStream::connect(there).await.is_err(), "nothing of it was applied");
+
+    gateway.reload(&format!("auth.tokens = '{{dir}}'\n{good}{}", terminal("atm-2", there)));
+    let refused = kind(&mut subscriber, "gateway.config_refused").await;
+    assert!(refused["data"]["detail"].as_str().expect("a sentence").contains("auth.tokens: "), "{refused}");
+    assert_eq!(gateway.figure("vestibule_config_reloads_total{outcome=\"refused\"}").await, Some(3.0));
+
+    say(&mut source, "the same connection").await;
+    gateway.reload(&good);
+    kind(&mut subscriber, "gateway.config_reloaded").await;
+    assert_eq!(gateway.figure("vestibule_config_fault").await, Some(0.0));
+    say(&mut source, "the same connection").await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_come_in_and_which_rules_are_in_force_change_while_it_runs() {
+    let port = free_port();
+    let link = terminal("atm-1", port);
+    let mut gateway = Process::start(&format!("auth.loopback = 'open'\nrules.bundled = []\n{link}")).await;
+    let mut source = Source::connect(port).await;
+    assert!(gateway.get("/api/v1/terminals").await.starts_with("HTTP/1.1 200"));
+    gateway.reload(&format!("rules.bundled = ['cash-low']\nhttp.max_headers = 32\n{link}"));
+    gateway.until_figure("vestibule_rule_loaded{plugin=\"cash-low\"}", |value| value == 1.0).await;
+    gateway.until_figure("vestibule_config_reloads_total{outcome=\"applied\"}", |value| value == 1.0).await;
+    assert!(gateway.get("/api/v1/terminals").await.starts_with("HTTP/1.1 401"));
+    source.say(b"{\"kind\":\"supply.low\",\"device\":\"cash_handler\",\"component\":\"cassette_2\"}\n").await;
+    assert!(source.answer().await.expect("an answer")["seq"].is_u64());
+    gateway
+        .until_figure("vestibule_events_appended_total{family=\"alert\",severity=\"warning\"}", |value| value == 1.0)
+        .await;
+    gateway.reload(&format!("auth.loopback = 'open'\nrules.bundled = []\n{link}"));
+    gateway.until_figure("vestibule_config_reloads_total{outcome=\"applied\"}", |value| value == 2.0).await;
+    assert!(gateway.get("/api/v1/terminals").await.starts_with("HTTP/1.1 200"));
+    tokio::time::timeout(Duration::from_secs(5), gateway.stop()).await.expect("in time");
+}
