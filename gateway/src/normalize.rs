@@ -10,7 +10,10 @@ mod xfs4iot;
 
 pub use journal::{date_by_arrival, day as journal_day};
 
+use std::borrow::Cow;
+
 use crate::event::{Event, Kind};
+use crate::mask;
 use crate::profile::Profile;
 use crate::protocol::{Fault, Message, jsonl};
 
@@ -36,7 +39,7 @@ pub fn normalize(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Upload(document) => upload::events(document, context).into_iter().map(|row| row.event).collect(),
     };
     for event in &mut events {
-        event.protocol = Some(message.protocol().name().to_owned());
+        finish(event, message);
     }
     events
 }
@@ -59,7 +62,7 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
         Message::Upload(document) => upload::good(document),
     };
     for event in &mut events {
-        event.protocol = Some(message.protocol().name().to_owned());
+        finish(event, message);
     }
     events
 }
@@ -67,5 +70,23 @@ pub fn good(message: &Message, context: &Context<'_>) -> Vec<Event> {
 /// The event of a frame that nobody understands.
 pub fn fault(fault: &Fault) -> Event {
     let event = Event::new(Kind::ProtocolError).detail(fault.reason.clone());
-    if fault.frame.is_empty() { event } else { event.attribute("frame", fault.frame.clone()) }
+    let mut event = if fault.frame.is_empty() { event } else { event.attribute("frame", fault.frame.clone()) };
+    mask(&mut event);
+    event
+}
+
+/// The last step of every event that a message means.
+fn finish(event: &mut Event, message: &Message) {
+    event.protocol = Some(message.protocol().name().to_owned());
+    mask(event);
+}
+
+/// The gate: whatever a codec made of a message, no card number leaves with its event.
+fn mask(event: &mut Event) {
+    for text in [Some(&mut event.detail), event.card.as_mut()].into_iter().flatten() {
+        if let Cow::Owned(masked) = mask::free(text) {
+            *text = masked;
+        }
+    }
+    mask::facts(&mut event.attributes);
 }

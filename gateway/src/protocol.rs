@@ -19,8 +19,9 @@ pub mod xfs4iot;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::mask::Shown;
 pub use answer::Outcome;
 pub use decoder::{Decoder, Stream};
 
@@ -72,9 +73,8 @@ impl Protocol {
     }
 }
 
-/// A decoded message of any protocol.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+/// A decoded message of any protocol. It is written as JSON through the gate of [`crate::mask`].
+#[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// NDC.
     Ndc(ndc::Message),
@@ -145,6 +145,20 @@ impl Message {
             Message::Jsonl(jsonl::Line::Hello(_))
                 | Message::Triton(triton::Message::Control { .. } | triton::Message::Repeated { .. })
         )
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Message::Ndc(message) => Shown(message).serialize(serializer),
+            Message::Iso8583(message) => Shown(message).serialize(serializer),
+            Message::Journal(entry) => Shown(entry).serialize(serializer),
+            Message::Jsonl(line) => Shown(line).serialize(serializer),
+            Message::Triton(message) => Shown(message).serialize(serializer),
+            Message::Xfs4iot(message) => Shown(message).serialize(serializer),
+            Message::Upload(document) => Shown(document).serialize(serializer),
+        }
     }
 }
 

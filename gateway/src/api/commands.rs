@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::page::limit;
-use super::problem::Problem;
+use super::problem::{Problem, expected};
 use crate::auth::Identity;
 use crate::command::{Arguments, Asker, Code, Command, Deadline, Refusal, Request, Source, State as Stage};
 use crate::log::CommandFilter;
@@ -60,7 +60,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Json(asked) = asked.map_err(|rejection| bad(rejection.body_text()))?;
+    let Json(asked) = asked.map_err(|rejection| bad(expected("the body", &rejection.body_text())))?;
     let key = match headers.get("idempotency-key").map(|value| value.to_str()) {
         None => None,
         Some(Ok(key)) => Some(key.trim_matches('"').to_owned()),
@@ -131,7 +131,7 @@ pub(super) async fn list(
     Ok(Json(json!({ "commands": commands, "next": next })))
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
+fn bad(detail: impl AsRef<str>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::BadRequest.name(), detail)
 }
 

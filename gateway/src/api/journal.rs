@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::View;
-use super::problem::Problem;
+use super::problem::{Problem, expected};
 use super::terminals::missing;
 use crate::auth::Identity;
 use crate::log::{self, LogError, Page, Search};
@@ -68,8 +68,8 @@ pub(super) async fn search(
     Extension(identity): Extension<Arc<Identity>>,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Response {
-    let search = match question.map_err(|rejection| rejection.body_text()).and_then(|Query(question)| question.search())
-    {
+    let question = question.map_err(|rejection| expected("the query", &rejection.body_text()));
+    let search = match question.and_then(|Query(question)| question.search()) {
         Ok(search) => search,
         Err(reason) => return Problem::new(StatusCode::BAD_REQUEST, "bad_request", reason).into_response(),
     };

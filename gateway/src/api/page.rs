@@ -3,7 +3,7 @@
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 
-use super::problem::Problem;
+use super::problem::{Problem, expected};
 
 /// Items of a page where nothing else is asked for, and most of them.
 const USUAL: usize = 100;
@@ -40,6 +40,6 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_request", rejection.body_text())
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", expected("the query", &rejection.body_text()))
     }
 }

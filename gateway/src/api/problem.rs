@@ -1,8 +1,10 @@
 //! Errors as RFC 9457 problem JSON, each with a stable `code`.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::mask;
 
 /// A problem, as it is answered.
 #[derive(Debug, Serialize)]
@@ -18,13 +20,14 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+    /// A problem and what is wrong, in a sentence. Whatever it quotes is masked, for it goes to logs and screens.
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl AsRef<str>) -> Problem {
         Problem {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
-            detail: detail.into(),
+            detail: mask::printed(detail.as_ref()).into_owned(),
             headers: Vec::new(),
         }
     }
@@ -48,13 +51,22 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The answer where there is no such route.
-pub(super) async fn not_found(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}", uri.path()))
+/// What a parser says is wrong, without what it quotes: of `unknown field …, expected one of …` the end alone.
+pub(super) fn expected(what: &str, parser: &str) -> String {
+    match (parser.rfind("missing field `"), parser.rfind(", expected ")) {
+        (Some(at), _) => format!("{what} is not as it should be: {}", &parser[at..]),
+        (None, Some(at)) => format!("{what} is not as it should be{}", &parser[at..]),
+        (None, None) => format!("{what} cannot be read"),
+    }
+}
+
+/// The answer where there is no such route. What was asked for is not said again: there may be a card number in it.
+pub(super) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
 }
 
 /// The answer where there is such a route, but not for this method.
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} does not answer {method}", uri.path());
+pub(super) async fn method_not_allowed() -> Problem {
+    let detail = "this path does not answer this method; `Allow` says which it answers";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

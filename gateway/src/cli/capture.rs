@@ -217,7 +217,7 @@ impl Recorder<'_> {
             "hex": redacted.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
             "expect": {},
             "expect_events": events.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "text": mask::bytes(&redacted, TEXT_BYTES),
+            "text": mask::redacted(&redacted, TEXT_BYTES),
         });
         let path = self.folder.join(format!("{id}.json"));
         let written = File::create_new(&path).and_then(|mut file| writeln!(file, "{capture:#}"));

@@ -11,6 +11,7 @@ use super::complain;
 use super::exit::Code;
 use super::sample::{self, Sample};
 
+use crate::mask::Shown;
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
 use crate::protocol::framing::{Framing, LengthForm};
@@ -210,7 +211,7 @@ impl Job<'_> {
         };
         decode(profile, framing, bytes, &mut decoded)?;
         if self.args.message && sample.is_some() {
-            written = written.and_then(|()| line(out, sample, &merged));
+            written = written.and_then(|()| line(out, sample, &Shown(&merged)));
         }
         written.map_err(Failure::Output)
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Command;
 use crate::auth::Identity;
+use crate::mask;
 
 /// What a command says beside its verb.
 pub type Arguments = serde_json::Map<String, serde_json::Value>;
@@ -19,7 +20,7 @@ const ID_BYTES: usize = 128;
 /// Whether this can be a command's id: a level of a topic, a part of a path.
 pub fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    (1..=ID_BYTES).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=ID_BYTES).contains(&text.len()) && text.bytes().all(allowed) && !mask::names_card(text)
 }
 
 /// The way that a command came by.
@@ -185,7 +186,8 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal.
     pub fn new(code: Code, detail: impl Into<String>) -> Refusal {
-        Refusal { code, detail: detail.into() }
+        // What it quotes of the request goes out by HTTP and MQTT.
+        Refusal { code, detail: mask::printed(&detail.into()).into_owned() }
     }
 }
 
@@ -208,7 +210,7 @@ mod tests {
         for id in ["1", "a-b_c.d:e", "dispenser-guard-17-0", &"x".repeat(128)] {
             assert!(is_id(id), "{id}");
         }
-        for id in ["", "a/b", "+", "#", "a b", "ä", "%41", &"x".repeat(129)] {
+        for id in ["", "a-5105105105105100", "a/b", "+", "#", "a b", "ä", "%41", &"x".repeat(129)] {
             assert!(!is_id(id), "{id}");
         }
     }

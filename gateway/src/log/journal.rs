@@ -90,7 +90,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Cursor, String> {
         let parts = text.split_once('-').and_then(|(day, id)| Some((day.parse().ok()?, id.parse().ok()?)));
-        let (day, id) = parts.ok_or_else(|| format!("`{text}` is no cursor"))?;
+        let (day, id) = parts.ok_or_else(|| "it is none that an answer gave".to_owned())?;
         Ok(Cursor { day, id })
     }
 }
@@ -136,7 +136,9 @@ pub fn pattern(text: &str) -> Result<Regex, String> {
         return Err(format!("a pattern has at most {PATTERN_CHARS} characters"));
     }
     // Kept lines are ASCII.
-    RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES).build().map_err(|error| error.to_string())
+    let built = RegexBuilder::new(text).unicode(false).size_limit(PATTERN_BYTES).build();
+    // The error shows the whole pattern first, and then says in a line what is wrong with it.
+    built.map_err(|error| error.to_string().rsplit("error: ").next().unwrap_or_default().to_owned())
 }
 
 /// The kept journals of a store, opened for reading: a gateway may be writing to it.

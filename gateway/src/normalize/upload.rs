@@ -33,7 +33,8 @@ pub fn events(document: &Document, context: &Context<'_>) -> Vec<RowEvent> {
     let lines: HashMap<u32, &JournalRow> = document.journal.iter().map(|line| (line.ej_id, line)).collect();
     let line = |ej_id: Option<u32>| ej_id.and_then(|id| lines.get(&id).copied());
     let row = |event: Event, table: &str, id: u32, row: &dyn Fn() -> Vec<u8>, line: Option<&JournalRow>| {
-        let event = at(event, line, document, context);
+        let mut event = at(event, line, document, context);
+        super::mask(&mut event);
         RowEvent { source_id: source_id(table, id, &row()), event }
     };
     let journal = document.journal.iter().map(|journal| {

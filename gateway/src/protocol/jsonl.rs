@@ -9,6 +9,8 @@
 //! `{"error":"…"}`; the answers come in the order of the lines. The first line may be `{"hello":"atm-04"}`, which names
 //! the terminal where several share a listener; a line can also name it in `terminal`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ use crate::mask;
 
 /// Most bytes of a source's id.
 const MAX_ID_BYTES: usize = 128;
+/// Largest amount in minor units: twelve digits, as everywhere in the trade (ISO 8583 field 4), and too few for a card
+/// number.
+const MAX_MINOR: u64 = 999_999_999_999;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,9 +103,14 @@ pub fn decode(line: &[u8]) -> Result<Line, Fault> {
     if report.kind.is_gateways_own() {
         return Err(Fault::new(format!("`{}` is for the gateway alone to say", report.kind), line));
     }
-    for field in [&mut report.id, &mut report.terminal] {
-        mask_in_place(field.as_mut());
+    // Masked, two ids could become one, and an event be lost.
+    if report.id.as_ref().is_some_and(|id| mask::names_card(id)) {
+        return Err(Fault::new("`id` may be no card number", line));
     }
+    if report.amount.is_some_and(|amount| amount.minor.unsigned_abs() > MAX_MINOR) {
+        return Err(Fault::new("the amount has more than 12 digits", line));
+    }
+    mask_in_place(report.terminal.as_mut());
     mask_in_place(Some(&mut report.detail));
     report.card = report.card.map(|card| card_number(&card));
     report.attributes = report.attributes.into_iter().map(field).collect();
@@ -119,19 +129,48 @@ fn card_number(card: &str) -> String {
 }
 
 /// Names of attributes whose values are never kept, whatever they look like.
-const SECRET: [&str; 9] = ["track", "pin", "cvv", "cvc", "cav", "emv", "icc", "chip", "password"];
+const SECRET: [&str; 14] = [
+    "track",
+    "pin",
+    "pinblk",
+    "pinblock",
+    "pinoffset",
+    "epb",
+    "pvv",
+    "cvv",
+    "cvc",
+    "cav",
+    "emv",
+    "icc",
+    "chip",
+    "password",
+];
 
 /// An attribute as it may be kept: its name masked like its value, and no value where the name says what it is.
 fn field((name, value): (String, serde_json::Value)) -> (String, serde_json::Value) {
-    let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
-    let secret = words.any(|word| SECRET.iter().any(|secret| word.eq_ignore_ascii_case(secret)));
+    let secret = name.split(|c: char| !c.is_ascii_alphabetic()).flat_map(humps).any(is_secret);
     let value = if secret { "***".into() } else { masked(value) };
     (mask::free(&name).into_owned(), value)
 }
 
+fn is_secret(word: &str) -> bool {
+    SECRET.iter().any(|secret| word.eq_ignore_ascii_case(secret))
+}
+
+/// A word, and the words it is made of: `pinBlock` is `pin` and `Block` too.
+fn humps(word: &str) -> impl Iterator<Item = &str> {
+    let begins = |at: usize| {
+        let bytes = word.as_bytes();
+        at == 0 || (bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase())
+    };
+    let starts: Vec<usize> = (0..word.len()).filter(|at| begins(*at)).collect();
+    let ends = starts.iter().copied().skip(1).chain([word.len()]).collect::<Vec<_>>();
+    std::iter::once(word).chain(starts.into_iter().zip(ends).map(move |(start, end)| &word[start..end]))
+}
+
 fn mask_in_place(text: Option<&mut String>) {
     if let Some(text) = text
-        && let std::borrow::Cow::Owned(masked) = mask::free(text)
+        && let Cow::Owned(masked) = mask::free(text)
     {
         *text = masked;
     }
@@ -147,8 +186,8 @@ fn masked(value: serde_json::Value) -> serde_json::Value {
         Value::Number(number) => {
             let text = number.to_string();
             match mask::free(&text) {
-                std::borrow::Cow::Borrowed(_) => Value::Number(number),
-                std::borrow::Cow::Owned(masked) => Value::String(masked),
+                Cow::Borrowed(_) => Value::Number(number),
+                Cow::Owned(masked) => Value::String(masked),
             }
         }
         Value::Array(values) => values.into_iter().map(masked).collect(),

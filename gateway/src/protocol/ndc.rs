@@ -23,6 +23,8 @@ pub mod state;
 pub mod status;
 mod unsolicited;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -164,6 +166,10 @@ pub fn decode(frame: &[u8], options: &Options) -> Result<Message, Fault> {
         }
         _ => return Err(fault("no NDC message class")),
     };
+    // A number is masked before its field is taken apart: in the pieces nobody would know it. Requests and journal blocks
+    // have fields for card data, and their own ways with them.
+    let rest = if matches!(class, "11" | "61") { Cow::Borrowed(rest) } else { mask::number(rest) };
+    let rest = rest.as_ref();
     if luno.chars().count() > LUNO_MAX {
         return Err(fault("the LUNO is too long"));
     }
@@ -244,7 +250,7 @@ fn ungrouped<'a>(field: &'a str, groups: &mut Vec<String>) -> &'a str {
 
 /// A field nobody knows the meaning of, fit to be shown.
 fn shown(field: &str) -> String {
-    mask::text(field).into_owned()
+    mask::printed(field).into_owned()
 }
 
 #[cfg(test)]

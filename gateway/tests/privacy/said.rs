@@ -3,7 +3,7 @@
 use crate::secret::{Secret, hex_of_text, packed};
 
 /// Two bytes of length, and the frame.
-fn framed(frame: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(frame: &[u8]) -> Vec<u8> {
     let length = u16::try_from(frame.len()).expect("short").to_be_bytes();
     [&length, frame].concat()
 }

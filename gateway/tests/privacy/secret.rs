@@ -1,5 +1,7 @@
 //! Card data that is known to the test, and the search for it.
 
+use crate::planted::SEPARATORS;
+
 /// A small generator (xorshift64*): the same seed, the same secrets.
 pub(crate) struct Random(u64);
 
@@ -34,7 +36,7 @@ pub(crate) struct Secret {
 
 impl Secret {
     pub(crate) fn new(random: &mut Random) -> Secret {
-        let pan = format!("4{}", random.of("0123456789", 15));
+        let pan = checked(&format!("4{}", random.of("0123456789", 14)));
         Secret {
             pan,
             name: format!("{}/{}", random.of("BCDFGHJKLMNPQRSTVWXZ", 9), random.of("BCDFGHJKLMNPQRSTVWXZ", 7)),
@@ -77,7 +79,17 @@ impl Secret {
         // Six and four may be shown. Nine digits, because fewer turn up in a process's memory by chance.
         let (front, back) = (&self.pan[..9], &self.pan[self.pan.len() - 9..]);
         let middle = &self.pan[4..13];
-        vec![
+        let groups = (&self.pan[4..8], &self.pan[8..12]);
+        let mut written: Vec<(&'static str, Vec<u8>)> = SEPARATORS
+            .iter()
+            .map(|separator| {
+                ("middle of a card number in groups", [groups.0, separator, groups.1].concat().into_bytes())
+            })
+            .collect();
+        let single: Vec<String> = middle.chars().map(String::from).collect();
+        written.push(("middle of a card number in single digits", single.join(" ").into_bytes()));
+        written.push(("PIN block in small letters", self.pin_block.to_lowercase().into_bytes()));
+        let known = vec![
             ("front of a card number", front.as_bytes().to_vec()),
             ("middle of a card number", middle.as_bytes().to_vec()),
             ("back of a card number", back.as_bytes().to_vec()),
@@ -89,8 +101,19 @@ impl Secret {
             ("PIN block", self.pin_block.as_bytes().to_vec()),
             ("PIN block, as NDC writes it", self.ndc_pin_block().into_bytes()),
             ("PIN block, packed", packed(&self.pin_block)),
-        ]
+        ];
+        known.into_iter().chain(written).collect()
     }
+}
+
+/// A number with its check digit (ISO/IEC 7812-1).
+fn checked(number: &str) -> String {
+    let digits = number.bytes().rev().map(|byte| u32::from(byte - b'0'));
+    let sum: u32 = digits
+        .enumerate()
+        .map(|(place, digit)| if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit })
+        .sum();
+    format!("{number}{}", (10 - sum % 10) % 10)
 }
 
 /// Two digits a byte.

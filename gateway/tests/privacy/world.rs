@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use vestibule::simulate::xfs4iot::{Service, Terminal};
 
 use crate::mosquitto::Mosquitto;
+use crate::planted;
 use crate::said;
 use crate::secret::Secret;
 
@@ -79,7 +80,9 @@ impl World {
             LINKS.iter().map(|(name, ..)| (*name, free_port())).collect();
         ports.insert("http", free_port());
         ports.insert("upload", free_port());
-        let text = config(&dir.path().join("data"), port, &ports, publisher);
+        let rules = dir.path().join("rules");
+        put_rules(&rules);
+        let text = config(&dir.path().join("data"), &rules, port, &ports, publisher);
         let file = dir.path().join("vestibule.toml");
         std::fs::write(&file, text).expect("writes");
         let log = File::create(dir.path().join("gateway.log")).expect("a file");
@@ -167,16 +170,50 @@ impl World {
             self.say("upload", &said::upload(secret, place)).await;
         }
         self.publish(secrets.iter().flat_map(said::xfs4iot).collect()).await;
-        // What a service answers to a command goes to whoever gave it, so that none of this comes in earnest. If it did,
-        // the library's buffer would hold the last message until the next one overwrites it: here is the next one.
-        let padding = "x".repeat(64 * 1024);
-        self.publish(vec![format!(
-            "{{\"header\":{{\"name\":\"Common.Padding\",\"type\":\"event\"}},\"payload\":\"{padding}\"}}"
-        )])
-        .await;
+        // What a service answers to a command goes to whoever gave it, so that none of this comes in earnest.
+        self.pad().await;
         for link in ["ndc", "iso8583", "journal", "jsonl", "triton", "upload"] {
             self.say(link, &said::noise(&secrets[0])).await;
         }
+    }
+
+    /// Some cards in every place of every protocol, and in what is asked by HTTP.
+    pub(crate) async fn planted(&self, secrets: &[Secret]) {
+        for secret in secrets {
+            self.say("ndc", &planted::ndc(secret)).await;
+            self.say("iso8583", &planted::iso8583(secret)).await;
+            for journal in ["journal", "procash", "moniplus"] {
+                self.say(journal, &planted::journal(secret)).await;
+            }
+            // Each line on a connection of its own: a bad name ends one.
+            for line in planted::jsonl(secret).split_inclusive(|byte| *byte == b'\n') {
+                self.say("jsonl", line).await;
+            }
+            self.say("upload", &planted::upload(secret)).await;
+            for body in planted::triton(secret) {
+                self.say("triton", &said::triton_frame(&body)).await;
+            }
+            self.publish(planted::xfs4iot(secret)).await;
+            for path in planted::paths(secret) {
+                let answer = self.ask(&path).await.expect("an answer");
+                std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(self.dir.path().join("http.txt"))
+                    .and_then(|mut file| std::io::Write::write_all(&mut file, answer.as_bytes()))
+                    .expect("writes");
+            }
+        }
+        self.pad().await;
+    }
+
+    /// The library's buffer of an XFS4IoT connection holds the last message until the next one overwrites it: here is the
+    /// next one.
+    async fn pad(&self) {
+        let padding = "x".repeat(64 * 1024);
+        let message =
+            format!("{{\"header\":{{\"name\":\"Common.Padding\",\"type\":\"event\"}},\"payload\":\"{padding}\"}}");
+        self.publish(vec![message]).await;
     }
 
     /// Says something on a connection of its own, and reads answers until the gateway has had time for all of it.
@@ -245,6 +282,12 @@ impl World {
     /// Makes sure that the cards were really said: the log has their masked numbers.
     pub(crate) fn heard_of_all(&self, cards: usize) {
         let mqtt = std::fs::read_to_string(self.dir.path().join("mqtt.txt")).expect("what was heard");
+        let log = self.log();
+        let handed = log.lines().filter(|line| line.contains("handed ")).count();
+        assert!(
+            handed > 10 && mqtt.contains("\"rule\":\"fixture-plugin\""),
+            "a rule said {handed} times what it was handed"
+        );
         for link in ["ndc", "iso8583", "triton", "jsonl"] {
             let masked = mqtt.lines().filter(|line| line.contains(&format!("\"protocol\":\"{link}\"")));
             let masked = masked.filter(|line| line.contains("******")).count();
@@ -253,20 +296,32 @@ impl World {
     }
 
     async fn get(&self, path: &str) -> Option<String> {
+        let answer = self.ask(path).await?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    }
+
+    /// The whole answer, whatever it is.
+    async fn ask(&self, path: &str) -> Option<String> {
         let address = self.ports["http"];
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+        Some(answer)
     }
 }
 
-fn config(data: &Path, broker: u16, ports: &BTreeMap<&'static str, SocketAddr>, publisher: SocketAddr) -> String {
+fn config(
+    data: &Path,
+    rules: &Path,
+    broker: u16,
+    ports: &BTreeMap<&'static str, SocketAddr>,
+    publisher: SocketAddr,
+) -> String {
     let mut text = format!(
-        "[gateway]\nid = \"g\"\n[log]\ndir = {data:?}\n[http]\nlisten = \"{}\"\n[auth]\nloopback = \"open\"\n\
+        "[gateway]\nid = \"g\"\n[log]\ndir = {data:?}\n[rules]\ndir = {rules:?}\n[http]\nlisten = \"{}\"\n[auth]\nloopback = \"open\"\n\
          [forward]\nhost = \"127.0.0.1\"\nport = {broker}\n\
          [[listener]]\nname = \"files\"\nprotocol = \"upload\"\nlisten = \"{}\"\nmax_frame_bytes = 65536\n",
         ports["http"], ports["upload"]
@@ -292,6 +347,19 @@ fn captures(devices: &Path) -> Vec<PathBuf> {
     found.sort();
     assert!(found.len() >= 110, "{} captures", found.len());
     found
+}
+
+/// The rules that come with the project, and one that says again what it is handed: what a rule gets stands in its own
+/// memory, which is a part of the process's, in its alerts, and in the log.
+fn put_rules(folder: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(folder).expect("a folder");
+    for rule in
+        ["../plugins/dist/cash-low.wasm", "../plugins/dist/dispenser-guard.wasm", "tests/fixtures/fixture-plugin.wasm"]
+    {
+        let file = root.join(rule);
+        std::fs::copy(&file, folder.join(file.file_name().expect("a name"))).expect("copies");
+    }
 }
 
 /// All files below a folder.

@@ -58,19 +58,24 @@ fn field_shown(field: &Field, value: &Value, pan: Option<&str>) -> String {
         Keep::Account if is_pan(value) => return mask::pan(&text(field.notation.content, value)),
         Keep::Open | Keep::Account | Keep::Masked => text(field.notation.content, value),
     };
-    let text = match pan {
-        Some(pan) if text.contains(pan) => Zeroizing::new(text.replace(pan, &mask::pan(pan))),
-        _ => text,
-    };
+    let text = pan.map_or_else(|| text.clone(), |pan| without(&text, pan));
     // A digit run of a field that should have been text is a run of anything.
     let anything = field.keep == Keep::Masked || (field.keep != Keep::Emv && text.starts_with(HEX));
     if !anything {
-        text.to_string()
+        mask::number(&text).into_owned()
     } else if holds_track(&text) {
         HIDDEN.to_owned()
     } else {
         mask::text(&text).into_owned()
     }
+}
+
+/// The text without this card number, also where the field's end cuts its last digit off.
+fn without(text: &str, pan: &str) -> Zeroizing<String> {
+    let cut = pan.get(..pan.len() - 1).filter(|cut| cut.len() >= SHORTEST_PAN).unwrap_or(pan);
+    let shown = mask::pan(pan);
+    let masked = text.replace(pan, &shown);
+    Zeroizing::new(masked.replace(cut, shown.get(..cut.len()).unwrap_or_default()))
 }
 
 const HEX: &str = "hex:";

@@ -88,7 +88,7 @@ impl Dialect {
     /// Whether a rule knows this line.
     pub(super) fn knows(&self, line: &str) -> bool {
         let line = line.trim();
-        self.status_line(line).is_some() || self.rule(self.time(&mask::free(line)).1).is_some()
+        self.status_line(line).is_some() || self.rule(self.time(&mask::printed(line)).1).is_some()
     }
 
     /// Reads a dialect file.

@@ -1,6 +1,7 @@
 //! Lines into entries.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use regex::bytes::Captures;
@@ -54,7 +55,8 @@ pub(super) struct Reader {
     held: Option<Held>,
     /// Fields kept for a later line, by the name the dialect gives them.
     kept: BTreeMap<String, Map<String, Value>>,
-    /// A line that fills the paper's width and that no rule knows: the next may be the rest of it.
+    /// A line that no rule knows and that fills the paper's width, or ends as a card number may begin: the next may be the
+    /// rest of it.
     wide: Option<Zeroizing<String>>,
     /// The line before was a header.
     under_header: bool,
@@ -124,13 +126,17 @@ impl Reader {
         let dialect = Arc::clone(&self.dialect);
         let mut text = text;
         if let Some(wide) = self.wide.take() {
-            let both = Zeroizing::new([wide.as_str(), text.as_str()].concat());
+            let broken = dialect.columns == Some(wide.len());
+            let (wide, rest) =
+                if broken { (wide.as_str(), text.as_str()) } else { (wide.trim_end(), text.trim_start()) };
+            let both = Zeroizing::new([wide, rest].concat());
             if !dialect.knows(&text) {
-                if dialect.knows(&both) {
+                if broken && dialect.knows(&both) {
                     return self.text(both.trim(), out);
                 }
-                // A card number that the break cut in two is one all the same; masking keeps the length.
-                let masked = mask::free(&both);
+                // A card number that the break cut in two is one all the same; masking keeps the length. Where the line
+                // had room for more, only what is surely one.
+                let masked = if broken { mask::printed(&both) } else { mask::number(&both) };
                 let (left, right) = masked.split_at_checked(wide.len()).unwrap_or((&masked, ""));
                 self.text(left.trim(), out);
                 text = Zeroizing::new(right.to_owned());
@@ -138,7 +144,8 @@ impl Reader {
                 self.text(wide.trim(), out);
             }
         }
-        if dialect.columns == Some(text.len()) && !dialect.knows(&text) {
+        let may_go_on = dialect.columns == Some(text.len()) || may_be_cut(&text);
+        if may_go_on && !dialect.knows(&text) {
             self.wide = Some(text);
         } else {
             self.text(text.trim(), out);
@@ -173,7 +180,10 @@ impl Reader {
 
     fn text(&mut self, line: &str, out: &mut impl FnMut(Result<Entry, Fault>)) {
         let dialect = Arc::clone(&self.dialect);
-        // Before masking: a status has long runs of digits that are no card number.
+        // A status has long runs of digits that are no card number: of it only what is one is masked, and before it is
+        // taken apart.
+        let line = mask::number(line);
+        let line = line.as_ref();
         if let Some(captures) = dialect.status_line(line) {
             self.release(out);
             let entry = self.status(line, &captures);
@@ -181,7 +191,7 @@ impl Reader {
             out(entry);
             return;
         }
-        let masked = mask::free(line);
+        let masked = mask::printed(line);
         let (time, words) = dialect.time(&masked);
         if let Some(time) = time {
             self.calendar.line(time);
@@ -295,7 +305,7 @@ impl Reader {
         } else {
             Echo::New
         };
-        let (printed_at, line) = (self.printed_at(false), mask::free(line).into_owned());
+        let (printed_at, line) = (self.printed_at(false), mask::printed(line).into_owned());
         Ok(Entry {
             printed_at,
             tells: Tells::Status {
@@ -319,4 +329,15 @@ impl Reader {
             out(Ok(held.entry));
         }
     }
+}
+
+/// Digits that a card number's first line may have at its end: so few in front of a break are of no use to anybody, and
+/// so many are masked by themselves.
+const CUT: RangeInclusive<usize> = 4..=11;
+
+/// Whether a line ends with digits as a card number begins.
+fn may_be_cut(line: &str) -> bool {
+    let line = line.trim_end().as_bytes();
+    let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    CUT.contains(&digits) && line.get(line.len() - digits).is_some_and(|first| matches!(first, b'2'..=b'6'))
 }

@@ -77,7 +77,7 @@ impl Record {
             fields.insert("ts".to_owned(), time.to_string().into());
         }
         let secret = self.secret.iter().any(|known| known == kind);
-        let data = if secret { format!("({} bytes, not kept)", own.len()) } else { mask::free(own).into_owned() };
+        let data = if secret { format!("({} bytes, not kept)", own.len()) } else { mask::printed(own).into_owned() };
         if secret {
             fields.insert("data_length".to_owned(), own.len().into());
         } else if !own.is_empty() && own != kind {
@@ -91,8 +91,8 @@ impl Record {
         let back = captures.name("data").map_or(record.len(), |data| data.end());
         let line = format!(
             "{}{data}{}",
-            mask::free(record.get(..front).unwrap_or_default()),
-            mask::free(record.get(back..).unwrap_or_default())
+            mask::printed(record.get(..front).unwrap_or_default()),
+            mask::printed(record.get(back..).unwrap_or_default())
         );
         Some(Read { words: format!("{kind} {data}").trim_end().to_owned(), line, time, fields })
     }

@@ -1,5 +1,7 @@
 //! The electronic journal's upload: a block of it (terminal, class 61), and what the host says about it (class 6).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -61,7 +63,7 @@ fn is_zero(count: &usize) -> bool {
 impl Block {
     /// Which part of which journal this is; nothing where the part is not all there, so that the whole one counts later.
     pub fn source_id(&self) -> Option<&str> {
-        self.block_hex_prefix.get(..PLACE).filter(|_| self.missing == 0)
+        self.block_hex_prefix.get(..PLACE).filter(|place| self.missing == 0 && !place.contains('*'))
     }
 
     /// The host's acknowledgement, without framing: the terminal may forget the text. Nothing where some of it is missing.
@@ -85,16 +87,18 @@ pub(super) fn decode(luno: String, rest: &str, header: &[u8]) -> Result<Block, S
     };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let (text, mac) = without_mac(columns.0, length);
+    let prefix = fields::Columns(block).take(PLACE + LENGTH);
+    let block_time = id.get(ID - TIME..).filter(|time| is_time(time)).map(str::to_owned);
+    // What has no time where the time stands, and is a card number, is no place in a journal.
+    let misplaced = block_time.is_none() && matches!(mask::number(prefix), Cow::Owned(_));
+    let known = |text: &str| if misplaced { mask::text(text).into_owned() } else { text.to_owned() };
     Ok(Block {
         class: "61",
         kind: "ej_upload",
         luno,
-        block_hex_prefix: fields::Columns(block).take(PLACE + LENGTH).to_owned(),
-        block_id: id.to_owned(),
-        block_time: id
-            .get(ID - TIME..)
-            .filter(|time| time.bytes().all(|byte| byte.is_ascii_digit()))
-            .map(str::to_owned),
+        block_hex_prefix: known(prefix),
+        block_id: known(id),
+        block_time,
         first_character,
         last_character,
         length,
@@ -103,6 +107,18 @@ pub(super) fn decode(luno: String, rest: &str, header: &[u8]) -> Result<Block, S
         mac,
         header: header.to_owned(),
     })
+}
+
+/// Whether twelve digits can be YYMMDDhhmmss; a clock that was never set shows zeros.
+fn is_time(text: &str) -> bool {
+    let pair = |at: usize| text.get(at..at + 2).and_then(|pair| pair.parse::<u8>().ok());
+    let within = |at: usize, least: u8, most: u8| pair(at).is_some_and(|pair| (least..=most).contains(&pair));
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && within(2, 0, 12)
+        && within(4, 0, 31)
+        && within(6, 0, 23)
+        && within(8, 0, 59)
+        && within(10, 0, 59)
 }
 
 /// The text without the MAC that may follow it.
@@ -135,7 +151,7 @@ fn printable(text: &str) -> String {
         }
     }
     hide_edges(&mut lines);
-    mask::free(&lines).into_owned()
+    mask::printed(&lines).into_owned()
 }
 
 /// Hides digits at both ends, where a card number may be cut: its parts must not show more together than a whole one.

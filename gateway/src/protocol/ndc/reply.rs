@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::fields::{self, Columns};
 use super::{GS, digit, emv, shown};
+use crate::mask;
 
 /// The tag of the response code in EMV data (ISO 8583 field 39 of the issuer).
 const RESPONSE_CODE: u32 = 0x8a;
@@ -75,7 +76,8 @@ pub(super) fn decode(class: &str, luno: String, fields: &[&str]) -> Result<Reply
         luno,
         sequence: fields::sequence(sequence),
         next_state: shown(fields::at(fields, 1)),
-        notes_to_dispense: shown(notes),
+        // Counts of notes, two or four digits each.
+        notes_to_dispense: mask::number(notes).into_owned(),
         notes_requested: digit::numbers(notes, 2),
         tsn: function.take(4).to_owned(),
         function_id: function.char(),

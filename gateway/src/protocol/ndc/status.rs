@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::digit;
 use crate::event::Device;
+use crate::mask;
 
 /// The sensors of a full image, in the order of the message.
 const SENSORS: [&str; 12] = [
@@ -150,7 +151,7 @@ pub fn parse(
     if let Some(field) = severity.filter(|field| !field.is_empty()) {
         match digit::all(field) {
             Some(digits) => status.severity = Some(digits),
-            None => status.severity_raw = Some(crate::mask::text(field).into_owned()),
+            None => status.severity_raw = Some(mask::text(field).into_owned()),
         }
     }
     if let Some(field) = diagnostic {
@@ -163,7 +164,7 @@ pub fn parse(
     if let Some(field) = supplies.filter(|field| !field.is_empty()) {
         match digit::all(field) {
             Some(digits) => status.supplies = Some(digits),
-            None => status.supplies_raw = Some(crate::mask::text(field).into_owned()),
+            None => status.supplies_raw = Some(mask::text(field).into_owned()),
         }
     }
     Ok(status)
@@ -192,8 +193,8 @@ fn transaction_status(status: &mut DeviceStatus, rest: &str) {
     );
     status.notes_dispensed = if counts { digit::numbers(data, 2) } else { None };
     if status.notes_dispensed.is_none() {
-        // A cheque processor may put an account number here.
-        status.status_data = Some(crate::mask::text(data).into_owned());
+        // A cheque processor may put an account number here; counts of notes that are no pairs are counts all the same.
+        status.status_data = Some(if counts { mask::number(data) } else { mask::text(data) }.into_owned());
     }
 }
 

@@ -28,11 +28,13 @@ impl Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let mut masked = mask::free(&text).into_owned();
-        if let Some((end, _)) = masked.char_indices().nth(MAX_TEXT) {
-            masked.truncate(end);
-        }
-        Ok(Text(masked))
+        // Cut first, so that a long text costs no more than a short one. A number that the cut goes through is cut off
+        // with it: what is left of it might be too short to be masked.
+        let text = match text.char_indices().nth(MAX_TEXT) {
+            Some((end, _)) => text[..end].trim_end_matches(|c: char| c.is_ascii_hexdigit() || !c.is_alphanumeric()),
+            None => &text,
+        };
+        Ok(Text(mask::printed(text).into_owned()))
     }
 }
 
