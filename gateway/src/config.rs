@@ -126,6 +126,9 @@ impl Config {
         for (key, reason) in self.clock.faults() {
             add(format!("clock.{key}"), reason);
         }
+        for (key, reason) in self.log.faults() {
+            add(format!("log.{key}"), reason);
+        }
         for (key, reason) in self.http.faults(&self.auth) {
             add(format!("http.{key}"), reason);
         }

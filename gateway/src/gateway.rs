@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
 use crate::link::{self, Lines, Links};
-use crate::log::{Log, OpenError, Opened, Submission};
+use crate::log::{Log, LogError, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::rules::{self, Rules};
 use crate::terminals::{Directory, Inventory, TerminalFold};
@@ -147,6 +147,7 @@ impl Gateway {
         let Opened { log, set_aside, newest_confirmed, undated } =
             Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
         clock::configure(&config.clock, newest_confirmed);
+        log.keep_for_broker(config.forward.is_some());
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
@@ -352,7 +353,12 @@ fn own(mut event: Event) -> Event {
 
 /// Appends an event of the gateway itself.
 async fn append(log: &Log, event: Event) {
-    if let Err(error) = log.submit(Submission { events: vec![own(event).into()], ..Submission::default() }).await {
-        tracing::error!(%error, "An event of the gateway itself is not kept.");
+    let event = own(event);
+    let submission = || Submission { events: vec![event.clone().into()], ..Submission::default() };
+    match log.submit(submission()).await {
+        Ok(_) => {}
+        // Told once there is room.
+        Err(LogError::NoRoom(_)) => drop(log.enqueue(submission())),
+        Err(error) => tracing::error!(%error, "An event of the gateway itself is not kept."),
     }
 }

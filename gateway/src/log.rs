@@ -9,21 +9,30 @@
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
 mod board;
+mod checkpoint;
 mod commands;
+mod config;
 mod dating;
 mod dead_letter;
 mod epoch;
+mod gap;
 mod journal;
 mod open;
 mod outbox;
+mod plugins;
 mod progress;
 mod pruning;
 mod queue;
 mod read;
 mod register;
+mod retention;
+mod shortage;
+mod slice;
+mod space;
 mod tail;
 mod transaction;
 mod writer;
+mod written;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -31,53 +40,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use self::board::Board;
 pub use self::board::Standing;
 pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
+pub use self::config::Config;
 use self::dating::Dating;
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, Undated, pattern};
 pub use self::open::OpenError;
 pub use self::progress::{Outcome, Progress, Settled};
-pub use self::queue::Revived;
 use self::queue::{Job, Queue};
+pub use self::queue::{Moved, Revived};
 use self::read::Reader;
 pub use self::register::{Register, RegisterKind, RegisterRow};
+pub use self::retention::missed;
+pub use self::space::NoRoom;
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
 use self::writer::Writer;
 use crate::event::Event;
 use crate::metrics::Metrics;
-
-/// Settings of the event store.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The data folder; the store is `events.db` in it.
-    pub dir: PathBuf,
-    /// Most events kept in memory for readers that keep up.
-    pub tail_events: usize,
-    /// Most bytes of one event's JSON form; a larger one is refused.
-    pub max_event_bytes: usize,
-    /// Days that the text of journals is kept; 0 for ever.
-    pub journal_keep_days: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            dir: PathBuf::from("/var/lib/vestibule"),
-            tail_events: 4096,
-            max_event_bytes: 256 * 1024,
-            journal_keep_days: 400,
-        }
-    }
-}
 
 /// An event as it stands in the log.
 #[derive(Clone, Debug)]
@@ -153,6 +138,9 @@ pub enum LogError {
     /// This submission alone was refused and rolled back.
     #[error("not accepted: {0}")]
     Refused(String),
+    /// There is no room for it, and nothing of it is kept. The same may be accepted later.
+    #[error("not accepted: {0}")]
+    NoRoom(NoRoom),
     /// The writer has stopped: whether what was on its way is committed is not known.
     #[error("the event log has stopped")]
     Stopped,
@@ -191,6 +179,9 @@ struct Inner {
     reader: Reader,
     head: watch::Receiver<u64>,
     commands: watch::Receiver<u64>,
+    refuses: watch::Receiver<Option<NoRoom>>,
+    needs: Arc<retention::Known>,
+    written: written::Written,
     id_prefix: String,
     epoch: Epoch,
     path: PathBuf,
@@ -244,9 +235,14 @@ impl Log {
         let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
         let (sender, head) = watch::channel(last);
         let (commands_sender, commands) = watch::channel(0);
+        let (refuses_sender, refuses) = watch::channel(None);
+        let needs = Arc::<retention::Known>::default();
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
         metrics.log_appended.set(transaction::number(last));
+        metrics.log_accepting.set(1);
+        let checkpoints = checkpoint::Checkpoints::start(&store.path, Arc::clone(&metrics))?;
+        let wal_most = checkpoint::most_bytes(config.budget());
         let writer = Writer {
             connection: store.connection,
             path: store.path.clone(),
@@ -264,12 +260,18 @@ impl Log {
             tail: Arc::clone(&tail),
             board: Arc::clone(&board),
             dating: Arc::clone(&dating),
-            pruning: pruning::Pruning::new(config.journal_keep_days),
+            pruning: pruning::Pruning::new(config),
+            needs: Arc::clone(&needs),
+            checkpoints,
+            space: space::Space::new(&config.dir, config.reserve(), wal_most),
             head: sender,
             commands: commands_sender,
+            refuses: refuses_sender,
             metrics,
             progress,
             followers: Vec::new(),
+            short: shortage::Short::default(),
+            lax: false,
         };
         let lock = store.lock;
         let run = move || {
@@ -285,6 +287,9 @@ impl Log {
             reader,
             head,
             commands,
+            refuses,
+            needs,
+            written: written::Written::new(last),
             id_prefix,
             epoch: store.epoch,
             path: store.path,
@@ -380,38 +385,12 @@ impl Log {
         self.0.board.register(ask)
     }
 
-    /// The last event that this plugin has dealt with, if it was ever here.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn plugin_cursor(&self, plugin: &str) -> Result<Option<u64>, LogError> {
-        let question = |connection: &rusqlite::Connection| {
-            connection
-                .query_row("SELECT cursor FROM plugin WHERE id = ?1", [plugin], |row| row.get::<_, i64>(0))
-                .optional()
-        };
-        Ok(self.0.reader.ask(question).map_err(|error| self.unreadable(&error))?.map(place))
-    }
-
     /// Opens the kept journals on a connection of its own, so that a long search holds no other reader up. Blocks.
     ///
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn archive(&self) -> Result<Archive, LogError> {
         Archive::at(&self.0.path)
-    }
-
-    /// Everything that this plugin has stored.
-    ///
-    /// # Errors
-    /// Where SQLite cannot be read.
-    pub fn plugin_state(&self, plugin: &str) -> Result<BTreeMap<String, Vec<u8>>, LogError> {
-        let question = |connection: &rusqlite::Connection| {
-            let mut select = connection.prepare_cached("SELECT key, value FROM plugin_state WHERE plugin = ?1")?;
-            let rows = select.query_map([plugin], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect()
-        };
-        self.0.reader.ask(question).map_err(|error| self.unreadable(&error))
     }
 
     /// Writes what waits, and ends the writer. Blocks until it has.

@@ -76,6 +76,13 @@ metrics! {
     log_journal_lines: IntCounter = "vestibule_log_journal_lines_total", "Journal lines kept.";
     log_store_bytes: IntGauge = "vestibule_log_store_bytes", "Size of the event database file.";
     log_wal_bytes: IntGauge = "vestibule_log_wal_bytes", "Size of the event database's write-ahead log.";
+    log_free_bytes: IntGauge = "vestibule_log_free_bytes", "Bytes free on the disk of the store; -1 where the system does not say.";
+    log_accepting: IntGauge = "vestibule_log_accepting", "1 while new events are accepted, 0 while there is no room for them.";
+    log_not_accepted: IntCounter = "vestibule_log_not_accepted_total", "Submissions refused because there was no room.";
+    log_pruned: IntCounterVec = "vestibule_log_pruned_total", "What retention took off, event or journal_line, by reason: age, max_mb, reserve.", ["what", "reason"];
+    log_checkpoints: IntCounterVec = "vestibule_log_checkpoints_total", "Checkpoints of the write-ahead log by outcome: done, blocked by a reader, full, failed.", ["outcome"];
+    log_written_bytes: IntCounter = "vestibule_log_written_bytes_total", "Bytes that this process has had written to disks, by the system's count.";
+    log_written_bytes_per_event: IntGauge = "vestibule_log_written_bytes_per_event", "Bytes written to disks for each event committed, since this process opened the store.";
     forward_connected: IntGauge = "vestibule_forward_connected", "1 while the broker has accepted our connection.";
     forward_broker: IntGaugeVec = "vestibule_forward_broker_in_use", "1 for the broker that has accepted our connection, 0 for the others.", ["broker"];
     forward_pending: IntGauge = "vestibule_forward_pending_events", "Events not yet forwarded, dead-lettered or discarded.";

@@ -117,7 +117,7 @@ kinds! {
     GATEWAY_STARTED = 0x0c01 "gateway.started" Info "The gateway started."
     GATEWAY_STOPPED = 0x0c02 "gateway.stopped" Info "The gateway was stopped in order."
     GATEWAY_STORE_REPLACED = 0x0c03 "gateway.store_replaced" Critical "The event store was damaged, set aside, and begun anew."
-    GATEWAY_GAP = 0x0c04 "gateway.gap" Critical "Events were pruned before they were forwarded."
+    GATEWAY_GAP = 0x0c04 "gateway.gap" Critical "Events were given up before they were forwarded; warning where only a rule missed them."
     GATEWAY_UNKNOWN_TERMINAL = 0x0c05 "gateway.unknown_terminal" Warning "A terminal that nobody configured speaks."
     GATEWAY_LINK_FAULT = 0x0c06 "gateway.link_fault" Major "A link's port cannot be opened, or its certificate not be used."
     GATEWAY_LINK_RESTORED = 0x0c07 "gateway.link_restored" Info "A link's port or certificate can be used again."
@@ -133,6 +133,8 @@ kinds! {
     GATEWAY_CLOCK_MOVED = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."
     GATEWAY_CONFIG_RELOADED = 0x0c22 "gateway.config_reloaded" Info "A changed configuration took effect without a restart."
     GATEWAY_CONFIG_REFUSED = 0x0c23 "gateway.config_refused" Major "A changed configuration has faults or needs a restart; the one before stays in force."
+    GATEWAY_DISK_LOW = 0x0c24 "gateway.disk_low" Critical "The gateway's disk has no room for more: nothing new is accepted."
+    GATEWAY_DISK_RECOVERED = 0x0c25 "gateway.disk_recovered" Info "The gateway's disk has room again: events are accepted."
 
     SOURCE_REPORT = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

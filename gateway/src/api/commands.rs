@@ -146,6 +146,7 @@ fn problem(refusal: &Refusal) -> Problem {
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::UnknownTerminal => StatusCode::NOT_FOUND,
         Code::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Unsupported
         | Code::LinkReadOnly

@@ -17,7 +17,7 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The log takes and commits. Whether the broker is there makes no difference: events are kept until it is.
+/// The log takes and commits, and has room. Whether the broker is there makes no difference: events are kept until it is.
 pub(super) async fn ready(State(view): State<View>) -> Response {
     let refuse = |why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why).into_response();
     if view.stop.is_cancelled() {
@@ -25,6 +25,10 @@ pub(super) async fn ready(State(view): State<View>) -> Response {
     }
     if view.log.head().has_changed().is_err() {
         return refuse("the event log has stopped");
+    }
+    if let Some(why) = view.log.refuses() {
+        let detail = format!("nothing new is accepted: {why}");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", detail).into_response();
     }
     "ok\n".into_response()
 }
@@ -38,6 +42,7 @@ pub(super) async fn metrics(State(view): State<View>, identity: Option<Extension
     let (store, wal) = view.log.sizes();
     view.metrics.log_store_bytes.set(i64::try_from(store).unwrap_or(i64::MAX));
     view.metrics.log_wal_bytes.set(i64::try_from(wal).unwrap_or(i64::MAX));
+    view.log.count_written(&view.metrics);
     match view.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => {

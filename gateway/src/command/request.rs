@@ -126,13 +126,15 @@ pub enum Code {
     DeviceFault,
     /// The gateway's own clock is not set, so that it can set nobody's.
     ClockNotSynced,
+    /// There is no room to keep it.
+    DiskFull,
     /// The gateway cannot take it now.
     Unavailable,
 }
 
 impl Code {
     /// Every word.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::BadRequest,
         Code::Unauthorised,
         Code::Forbidden,
@@ -145,6 +147,7 @@ impl Code {
         Code::Rejected,
         Code::DeviceFault,
         Code::ClockNotSynced,
+        Code::DiskFull,
         Code::Unavailable,
     ];
 
@@ -163,6 +166,7 @@ impl Code {
             Code::Rejected => "rejected",
             Code::DeviceFault => "device_fault",
             Code::ClockNotSynced => "clock_not_synced",
+            Code::DiskFull => "disk_full",
             Code::Unavailable => "unavailable",
         }
     }

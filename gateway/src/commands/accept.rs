@@ -67,6 +67,7 @@ impl Counter {
             Ok(_) => Ok(end),
             // Somebody else was faster with the same id.
             Err(LogError::Refused(_)) => self.known(&end)?.ok_or_else(unavailable),
+            Err(error @ LogError::NoRoom(_)) => Err(Refusal::new(Code::DiskFull, error.to_string())),
             Err(_) => Err(unavailable()),
         }
     }

@@ -121,8 +121,10 @@ impl Delivery {
                         tracing::error!("Sending a command ended in a panic.");
                         continue;
                     };
-                    if self.end(command, told).await.is_err() {
-                        return;
+                    match self.end(command, told).await {
+                        Ok(()) | Err(LogError::NoRoom(_)) => {}
+                        Err(LogError::Stopped) => return,
+                        Err(error) => tracing::error!(%error, "The end of a command is not kept."),
                     }
                 }
             }
@@ -269,7 +271,16 @@ impl Delivery {
                 .map(|refused| refused.because(refusal.code.name(), refusal.detail)),
             Err(lost) => command.after(Happening::Lost, now).map(|unknown| lost.because(unknown)),
         };
-        self.commit(&command, end).await.map(drop)
+        // How it ended is known here alone: it waits for room, unless everything stops.
+        loop {
+            match self.commit(&command, end.clone()).await {
+                Err(LogError::NoRoom(_)) if !self.stop.is_cancelled() => tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = tokio::time::sleep(RETRY) => {}
+                },
+                kept => return kept.map(drop),
+            }
+        }
     }
 
     /// Writes a step and its event in one transaction.

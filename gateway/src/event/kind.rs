@@ -206,7 +206,7 @@ kinds! {
     GatewayStarted = 0x0c01 "gateway.started" Info "The gateway started."
     GatewayStopped = 0x0c02 "gateway.stopped" Info "The gateway was stopped in order."
     GatewayStoreReplaced = 0x0c03 "gateway.store_replaced" Critical "The event store was damaged, set aside, and begun anew."
-    GatewayGap = 0x0c04 "gateway.gap" Critical "Events were pruned before they were forwarded."
+    GatewayGap = 0x0c04 "gateway.gap" Critical "Events were given up before they were forwarded; warning where only a rule missed them."
     GatewayUnknownTerminal = 0x0c05 "gateway.unknown_terminal" Warning "A terminal that nobody configured speaks."
     GatewayLinkFault = 0x0c06 "gateway.link_fault" Major "A link's port cannot be opened, or its certificate not be used."
     GatewayLinkRestored = 0x0c07 "gateway.link_restored" Info "A link's port or certificate can be used again."
@@ -218,6 +218,8 @@ kinds! {
     GatewayTokenAdded = 0x0c0d "gateway.token_added" Info "A token took effect."
     GatewayTokenChanged = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
     GatewayTokenRevoked = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
+    GatewayDiskLow = 0x0c24 "gateway.disk_low" Critical "The gateway's disk has no room for more: nothing new is accepted."
+    GatewayDiskRecovered = 0x0c25 "gateway.disk_recovered" Info "The gateway's disk has room again: events are accepted."
 
     GatewayClockSet = 0x0c20 "gateway.clock_set" Info "The gateway's clock is right now; events that were read while it was wrong are dated anew."
     GatewayClockMoved = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."

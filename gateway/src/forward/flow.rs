@@ -120,11 +120,10 @@ impl Session {
 
     /// Dead letters are pending again: they lie below the floor, so the reading begins anew. No read is under way.
     pub(super) fn revive(&mut self, connection: &mut Connection, ranges: Revived) {
-        for &(first, last) in &ranges {
-            self.progress.revive(first, last);
+        if !ranges.is_empty() {
+            connection.revived.extend(ranges);
+            connection.lanes.rewind(&self.progress);
         }
-        connection.revived.extend(ranges);
-        connection.lanes.rewind(&self.progress);
     }
 
     /// What is due now and then: the watchdog, the ping, changed files, the summary of dead letters.

@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::payload::Envelope;
 use super::states::IsThere;
 use super::topic::{Topics, push_encoded};
-use crate::log::{Log, LogError, Progress, Revived, Settled};
+use crate::log::{Log, LogError, Moved, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 use crate::mqtt::{Broken, Broker, Round, Unfit};
 
@@ -56,8 +56,8 @@ pub(super) struct Session {
     pub(super) progress: Progress,
     /// What it was not told yet.
     pub(super) unsaved: Settled,
-    /// Dead letters that are made pending again.
-    pub(super) revived: mpsc::UnboundedReceiver<Revived>,
+    /// What moves in the progress without us.
+    pub(super) moves: mpsc::UnboundedReceiver<Moved>,
     /// Since when the broker does not allow us to publish an event.
     pub(super) refused: HashMap<u64, Instant>,
     /// Our window; halved where acknowledgements did not come in time, so that a slow line is not sent the same again
@@ -83,7 +83,7 @@ impl Session {
             head: log.head(),
             progress: Progress::default(),
             unsaved: Settled::default(),
-            revived: mpsc::unbounded_channel().1,
+            moves: mpsc::unbounded_channel().1,
             refused: HashMap::new(),
             limit: config.window,
             round: Round::new(config.addresses(), config.reconnect_ms.pauses()),
@@ -95,6 +95,36 @@ impl Session {
             is_there,
             stop,
         }
+    }
+
+    /// Takes over what has moved in the progress without us; answers which dead letters are pending again. Where events were
+    /// given up, our own sums are begun anew from the log's: it has all that we ever told it.
+    pub(super) async fn catch_up(&mut self, first: Option<Moved>) -> Result<Revived, LogError> {
+        let (mut revived, mut anew) = (Revived::new(), false);
+        let mut take = |moved: Moved| match moved {
+            Moved::Revived(ranges) => revived.extend(ranges),
+            Moved::GivenUp => anew = true,
+        };
+        first.into_iter().for_each(&mut take);
+        while let Ok(moved) = self.moves.try_recv() {
+            take(moved);
+        }
+        if !anew {
+            revived.iter().for_each(|&(first, last)| self.progress.revive(first, last));
+            return Ok(revived);
+        }
+        if !self.unsaved.is_empty() {
+            self.log.settle(std::mem::take(&mut self.unsaved));
+        }
+        let (progress, moves) = self.log.follow().await?;
+        // What had moved by then stands in the new progress.
+        while let Ok(moved) = self.moves.try_recv() {
+            if let Moved::Revived(ranges) = moved {
+                revived.extend(ranges);
+            }
+        }
+        (self.progress, self.moves) = (progress, moves);
+        Ok(revived)
     }
 
     pub(super) fn refresh(&self, in_flight: usize) {

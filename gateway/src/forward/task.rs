@@ -21,7 +21,7 @@ impl Session {
     /// Forwards until stopped, or until the log has stopped.
     pub(super) async fn run(mut self) {
         match self.log.follow().await {
-            Ok((progress, revived)) => (self.progress, self.revived) = (progress, revived),
+            Ok((progress, moves)) => (self.progress, self.moves) = (progress, moves),
             Err(error) => return tracing::error!(%error, "the forwarder's position cannot be read"),
         }
         self.refresh(0);
@@ -42,7 +42,9 @@ impl Session {
                 Err(lost) => self.complain(&lost, connected),
             }
             if let Some(pause) = self.round.next(good) {
-                self.pause(pause).await;
+                if self.pause(pause).await.is_err() {
+                    return tracing::error!("the forwarder ends: the event log has stopped");
+                }
             }
         }
     }
@@ -50,9 +52,7 @@ impl Session {
     /// One connection from its first byte to its end. `connected` tells whether the broker had accepted us, `good`
     /// whether it took something from us or lasted for a while.
     async fn connect(&mut self, connected: &mut bool, good: &mut bool) -> Result<Left, Lost> {
-        while let Ok(ranges) = self.revived.try_recv() {
-            ranges.into_iter().for_each(|(first, last)| self.progress.revive(first, last));
-        }
+        self.catch_up(None).await?;
         self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
         let Some(address) = self.round.current().cloned() else { return Err(Lost::Unsuitable("it has no address")) };
         let broker = self.broker.clone();
@@ -128,7 +128,10 @@ impl Session {
                     self.take_rows(connection, read, rows);
                 }
                 changed = self.head.changed(), if reads => changed.map_err(|_| LogError::Stopped)?,
-                Some(ranges) = self.revived.recv(), if reads => self.revive(connection, ranges),
+                Some(moved) = self.moves.recv(), if reads => {
+                    let revived = self.catch_up(Some(moved)).await?;
+                    self.revive(connection, revived);
+                }
                 () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && connection.has_room() => {}
                 () = self.stop.cancelled(), if goes_on => self.drain(connection),
                 _ = check.tick() => self.check(connection, Instant::now()).await?,
@@ -167,14 +170,17 @@ impl Session {
     }
 
     /// Waits before the next attempt, or until we are asked to stop.
-    async fn pause(&self, pause: Duration) {
+    async fn pause(&mut self, pause: Duration) -> Result<(), LogError> {
         let mut pause = pin!(time::sleep(pause));
         let mut refresh = time::interval(REFRESH);
         loop {
             tokio::select! {
-                () = &mut pause => return,
-                () = self.stop.cancelled() => return,
-                _ = refresh.tick() => self.refresh(0),
+                () = &mut pause => return Ok(()),
+                () = self.stop.cancelled() => return Ok(()),
+                _ = refresh.tick() => {
+                    self.catch_up(None).await?;
+                    self.refresh(0);
+                }
             }
         }
     }

@@ -261,7 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err((reason, _)) => Outcome::Refused(reason),
             };
             said.extend(self.decoder.answer(&heard, told, self.intake.protocol));
-            if let (Ok(message), Ok(_)) = (&heard, &outcome) {
+            // An answer to a command is one even where there is no room to keep it.
+            if let (Ok(message), Ok(_) | Err((_, None))) = (&heard, &outcome) {
                 self.note(message);
             }
             if let Err((_, Some(fatal))) = outcome {
@@ -365,6 +366,8 @@ pub(super) async fn committed(answer: Answer) -> Result<Option<u64>, (String, Op
         Answer::Pending(receiver) => match timeout(COMMIT_TIMEOUT, receiver).await {
             Ok(Ok(Ok(receipt))) => Ok(Some(receipt.seqs.first().copied().unwrap_or(0))),
             Ok(Ok(Err(LogError::Refused(reason)))) => Err((reason, None)),
+            // Nothing of it is kept, and whoever can hear that is told; the conversation goes on.
+            Ok(Ok(Err(error @ LogError::NoRoom(_)))) => Err((error.to_string(), None)),
             _ => Err((String::new(), Some(End::Log))),
         },
     }

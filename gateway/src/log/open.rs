@@ -21,12 +21,16 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
 ];
+/// Bytes of a page of the store, chosen when it is made.
+const PAGE_BYTES: i64 = 4096;
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
 const CHECK_ALWAYS_BYTES: u64 = 64 * 1024 * 1024;
 /// The write-ahead log is cut back to this size after a checkpoint.
-const WAL_BYTES: i64 = 16 * 1024 * 1024;
+pub(super) const WAL_BYTES: i64 = 16 * 1024 * 1024;
+/// Pages of the write-ahead log at which the writer checkpoints itself: only where the thread for that does not keep up.
+const OWN_CHECKPOINT: i64 = 16 * 1024;
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,9 @@ pub enum OpenError {
     /// The system gives no thread for the writer.
     #[error("no thread for the log's writer: {0}")]
     Thread(io::Error),
+    /// There is no room on the disk.
+    #[error("the disk of the data folder {} is full: the gateway starts once there is room; nothing is lost", .0.display())]
+    Full(PathBuf),
     /// SQLite failed otherwise.
     #[error("the store cannot be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -89,7 +96,13 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::Version(rusqlite::version()));
     }
-    let lock = lock(dir)?;
+    open_locked(dir, lock(dir)?).map_err(|error| match error {
+        OpenError::Sqlite(error) if super::writer::is_full(&error) => OpenError::Full(dir.to_owned()),
+        other => other,
+    })
+}
+
+fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let path = dir.join(FILE);
     let mut set_aside = None;
     let connection = match prepare(&path) {
@@ -144,14 +157,32 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     // Both can be chosen only before the first table.
-    connection.pragma_update(None, "page_size", 4096)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    set(&connection, "journal_mode", "WAL", "wal")?;
-    set(&connection, "synchronous", "FULL", "2")?;
-    set(&connection, "foreign_keys", "ON", "1")?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    settle(&connection)?;
     check(&connection, path)?;
     migrate(&connection)?;
+    Ok(connection)
+}
+
+/// What holds for each connection that writes.
+fn settle(connection: &Connection) -> Result<(), OpenError> {
+    set(connection, "journal_mode", "WAL", "wal")?;
+    set(connection, "synchronous", "FULL", "2")?;
+    set(connection, "foreign_keys", "ON", "1")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    // What a rollback needs is no reason to write to a card.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", OWN_CHECKPOINT, |_| Ok(()))?;
+    Ok(())
+}
+
+/// Opens a store that is ready once more, for checkpoints: it waits for nobody.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    settle(&connection)?;
+    connection.busy_timeout(std::time::Duration::ZERO)?;
     Ok(connection)
 }
 

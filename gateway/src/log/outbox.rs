@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::Question;
-use super::{DeadLetter, Log, LogError, Progress, Revived, Settled, Stored, dead_letter, transaction};
+use super::{DeadLetter, Log, LogError, Moved, Progress, Settled, Stored, dead_letter, transaction};
 
 impl Log {
     /// Where the forwarder stood when it last saved.
@@ -17,12 +17,13 @@ impl Log {
         self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
     }
 
-    /// Where the forwarder stands once all that was said before is committed, and the dead letters that are replayed from
-    /// then on. Whoever follows does the sums of [`Progress`] on its own copy.
+    /// Where the forwarder stands once all that was said before is committed, and what moves without it from then on: dead
+    /// letters that are replayed, and events that are given up. Whoever follows does the sums of [`Progress`] on its own copy,
+    /// and follows anew where events were given up.
     ///
     /// # Errors
     /// [`LogError::Stopped`] where the writer has ended.
-    pub async fn follow(&self) -> Result<(Progress, mpsc::UnboundedReceiver<Revived>), LogError> {
+    pub async fn follow(&self) -> Result<(Progress, mpsc::UnboundedReceiver<Moved>), LogError> {
         let (answer, receiver) = oneshot::channel();
         self.0.queue.ask(Question::Follow(answer));
         receiver.await.map_err(|_| LogError::Stopped)

@@ -61,8 +61,8 @@ impl Settled {
     }
 
     /// What there is, in order.
-    pub(super) fn changes(self) -> impl Iterator<Item = (Outcome, u64, u64)> {
-        self.0.into_iter()
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&Outcome, u64, u64)> {
+        self.0.iter().map(|(outcome, first, last)| (outcome, *first, *last))
     }
 }
 
@@ -125,6 +125,13 @@ impl Progress {
             self.ranges.remove(0);
         }
         self.dead_lettered = self.dead_lettered.saturating_sub(known);
+    }
+
+    /// Dead letters whose events are no more can never be replayed: they count as given up.
+    pub(super) fn give_up_letters(&mut self, count: u64) {
+        let count = count.min(self.dead_lettered);
+        self.dead_lettered -= count;
+        self.discarded += count;
     }
 
     /// Whether this place is dealt with.
@@ -261,6 +268,6 @@ mod tests {
         all.append(settled);
         all.push(Outcome::Forwarded, 9, 9);
         let all: Vec<_> = all.changes().collect();
-        assert_eq!(all, [(Outcome::Forwarded, 1, 5), (Outcome::Discarded, 6, 7), (Outcome::Forwarded, 9, 9)]);
+        assert_eq!(all, [(&Outcome::Forwarded, 1, 5), (&Outcome::Discarded, 6, 7), (&Outcome::Forwarded, 9, 9)]);
     }
 }

@@ -1,125 +1,295 @@
-//! Retention of the kept journals: an age of its own, a slice at a time.
+//! Retention: what is old goes, and where there is too much, the oldest goes; a slice at a time, so that no event waits.
+//!
+//! | what | goes | in this order |
+//! |---|---|---|
+//! | events | after `keep_days`, once the broker has them and each rule in force has dealt with them | the log's |
+//! | journals | after `journal_keep_days` | that of their arrival |
+//! | either | where the store is larger than `max_mb` | events that nobody needs; then journal lines older than what would go next; events that a slow rule needs, and dead letters; events that were not forwarded; of these, critical ones last |
+//! | events that nobody needs | where less is free on the disk than `reserve_mb` | the log's |
+//!
+//! What was acknowledged and not forwarded is given up for `max_mb` alone, which an operator has set, and never because others
+//! fill the disk. It is counted as discarded and told in a `gateway.gap`, in the same transaction. The newest event always
+//! stays: its place is the log's head.
+
+mod age;
+mod events;
+mod force;
+mod journals;
+mod pages;
+mod sources;
 
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::transaction::number;
+use self::force::{Class, Found, Front};
+use self::pages::Pages;
+use super::gap::Gap;
+use super::open::WAL_BYTES;
+use super::progress::Progress;
+use super::retention::Needs;
+use super::transaction::{number, place};
+use super::{Config, space};
 use crate::clock;
 
-/// Rows pruned in one transaction: it holds events up for milliseconds.
-const SLICE: i64 = 500;
-/// Pause between two slices, while there is more to prune.
-const BETWEEN_SLICES: Duration = Duration::from_secs(1);
-/// Pause where there is no more.
-const BETWEEN_PRUNINGS: Duration = Duration::from_secs(3600);
+/// Pause between two slices of what is old.
+const BETWEEN_SLICES: Duration = Duration::from_millis(100);
+/// Pause between two slices where there is too much: a moment for others.
+const BETWEEN_FORCED: Duration = Duration::from_millis(5);
+/// Pause before the front is looked at again.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(3600);
+/// Pause before what could not be made smaller is looked at again.
+const REST: Duration = Duration::from_secs(1);
+/// How often the store's pages are counted while it is written to.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the disk is looked at while nothing happens.
+const IDLE_LOOK: Duration = Duration::from_secs(2);
 
-/// When the next slice of old lines is due.
+/// What a slice took off.
+#[derive(Debug, Default)]
+pub(super) struct Slice {
+    pub(super) events: u64,
+    pub(super) lines: u64,
+    /// Why: `age`, `max_mb` or `reserve`.
+    pub(super) reason: &'static str,
+    /// What subscribers will never hear.
+    pub(super) gap: Option<Gap>,
+}
+
+/// When the next slice is due, and where the last one ended.
 #[derive(Debug)]
 pub(super) struct Pruning {
     keep: Option<SignedDuration>,
-    next: Instant,
+    keep_journals: Option<SignedDuration>,
+    budget: Option<u64>,
+    /// The store is larger than it may be.
+    over: bool,
+    /// Free pages are to be given back.
+    loose: bool,
+    looked: Instant,
+    /// Nothing more could go.
+    rest: Instant,
+    next_sweep: Instant,
+    next_journals: Instant,
+    next_walk: Instant,
+    age: age::Sweep,
+    force: force::Sweep,
+    sources: sources::Walk,
+}
+
+fn days(days: u32) -> Option<SignedDuration> {
+    (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)))
 }
 
 impl Pruning {
-    /// Lines older than this many days go; with 0 none does.
-    pub(super) fn new(keep_days: u32) -> Pruning {
-        let keep = (keep_days > 0).then(|| SignedDuration::from_hours(24 * i64::from(keep_days)));
-        Pruning { keep, next: Instant::now() }
-    }
-
-    /// How long until something is due.
-    pub(super) fn wait(&self) -> Duration {
-        match self.keep {
-            Some(_) => self.next.saturating_duration_since(Instant::now()),
-            None => BETWEEN_PRUNINGS,
+    pub(super) fn new(config: &Config) -> Pruning {
+        let now = Instant::now();
+        Pruning {
+            keep: days(config.keep_days),
+            keep_journals: days(config.journal_keep_days),
+            budget: config.budget(),
+            over: false,
+            loose: false,
+            looked: now,
+            rest: now,
+            next_sweep: now,
+            next_journals: now,
+            next_walk: now,
+            age: age::Sweep::default(),
+            force: force::Sweep::default(),
+            sources: sources::Walk::default(),
         }
     }
 
-    /// Prunes one slice where one is due. A clock that is known to be wrong prunes nothing.
-    pub(super) fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(keep) = self.keep.filter(|_| self.wait().is_zero()) else { return Ok(()) };
-        let pruned = match clock::fit_for_retention() {
-            Some(now) => prune(connection, now.checked_sub(keep).unwrap_or(Timestamp::MIN))?,
-            None => 0,
-        };
-        self.next = Instant::now() + if pruned < SLICE { BETWEEN_PRUNINGS } else { BETWEEN_SLICES };
+    /// How long until something may be due. `known` says whether it is known who waits for events.
+    pub(super) fn wait(&self, known: bool, space: &space::Space) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let mut wait = IDLE_LOOK;
+        if self.keep_journals.is_some() {
+            wait = wait.min(left(self.next_journals));
+        }
+        if known && self.keep.is_some() {
+            wait = wait.min(left(self.next_sweep));
+        }
+        if self.sources.is_under_way() || self.loose {
+            wait = wait.min(left(self.next_walk));
+        }
+        if known && (self.over || space.is_tight()) {
+            wait = wait.min(left(self.rest).max(BETWEEN_FORCED));
+        }
+        wait
+    }
+
+    /// Looks at the store's size now and then, and whether something is due.
+    pub(super) fn is_due(&mut self, connection: &Connection, known: bool, tight: bool) -> rusqlite::Result<bool> {
+        let now = Instant::now();
+        // After each slice anew, so that no more goes than has to.
+        if self.over || now.saturating_duration_since(self.looked) >= LOOK {
+            self.looked = now;
+            let pages = Pages::count(connection)?;
+            self.loose = pages.are_too_many(tight, self.budget);
+            self.judge(pages);
+        }
+        let forced = known && (self.over || tight) && now >= self.rest;
+        let walks = (self.sources.is_under_way() || self.loose) && now >= self.next_walk;
+        let aged = known && self.keep.is_some() && now >= self.next_sweep;
+        Ok(forced || walks || aged || (self.keep_journals.is_some() && now >= self.next_journals))
+    }
+
+    /// Whether there is too much; once there was, a little more than that has to go.
+    fn judge(&mut self, pages: Pages) {
+        let Some(budget) = self.budget else { return };
+        let most = budget.saturating_sub(WAL_BYTES.unsigned_abs());
+        let most = if self.over { most - most / 64 } else { most };
+        let over = pages.used_bytes() > most;
+        if over && !self.over {
+            self.force = force::Sweep::default();
+        }
+        self.over = over;
+    }
+
+    /// Whether the next slice may give something up.
+    pub(super) fn may_give_up(&self) -> bool {
+        self.over && self.force.class() > Class::Spare
+    }
+
+    /// Takes what is due, in the transaction that is open. `needs` are everybody's who waits, where that is known.
+    pub(super) fn run(
+        &mut self,
+        connection: &Connection,
+        progress: &mut Progress,
+        head: u64,
+        needs: Option<&Needs>,
+        tight: bool,
+    ) -> rusqlite::Result<Slice> {
+        let now = Instant::now();
+        let mut slice = Slice::default();
+        if now >= self.next_journals {
+            self.old_journals(connection, &mut slice)?;
+        }
+        if let Some(needs) = needs {
+            let spare = spare(connection, progress, needs)?;
+            if (self.over || tight) && now >= self.rest {
+                let front = Front { head, spare, broker: needs.broker, progress };
+                let (class, rows) = match self.forced(connection, &front, &mut slice)? {
+                    Some(found) => found,
+                    None => (Class::Spare, Vec::new()),
+                };
+                slice.reason = if class == Class::Spare && !self.over { "reserve" } else { "max_mb" };
+                slice.gap = events::delete(connection, &rows, progress, needs.broker)?;
+                slice.events += count(rows.len());
+            } else if now >= self.next_sweep {
+                let rows = self.aged(connection, spare.min(head.saturating_sub(1)))?;
+                slice.reason = "age";
+                slice.gap = events::delete(connection, &rows, progress, needs.broker)?;
+                slice.events += count(rows.len());
+            }
+        }
+        if slice.events > 0 {
+            self.sources.start();
+        }
+        if self.sources.is_under_way() {
+            self.sources.step(connection)?;
+        }
+        if self.loose {
+            pages::give_back(connection)?;
+        }
+        self.next_walk = now + if self.over || tight { BETWEEN_FORCED } else { BETWEEN_SLICES };
+        Ok(slice)
+    }
+
+    /// Journal lines that are old enough. A clock that is known to be wrong prunes nothing.
+    fn old_journals(&mut self, connection: &Connection, slice: &mut Slice) -> rusqlite::Result<()> {
+        let mut pruned = 0;
+        if let (Some(keep), Some(now)) = (self.keep_journals, clock::fit_for_retention()) {
+            pruned = journals::prune(connection, now.checked_sub(keep).unwrap_or(Timestamp::MIN))?;
+        }
+        slice.lines += place(pruned);
+        slice.reason = "age";
+        self.next_journals = Instant::now() + if pruned < journals::SLICE { BETWEEN_SWEEPS } else { BETWEEN_SLICES };
         Ok(())
+    }
+
+    /// Events that are old enough, and that nobody needs.
+    fn aged(&mut self, connection: &Connection, upto: u64) -> rusqlite::Result<Vec<events::Row>> {
+        let now = clock::fit_for_retention();
+        let mut rows = Vec::new();
+        if let (Some(keep), Some(now)) = (self.keep, now) {
+            rows = self.age.next(connection, upto, now.checked_sub(keep).unwrap_or(Timestamp::MIN), now)?;
+        }
+        let over = self.keep.is_none() || self.age.is_over() || now.is_none();
+        if over {
+            self.age = age::Sweep::default();
+        }
+        self.next_sweep = Instant::now() + if over { BETWEEN_SWEEPS } else { BETWEEN_SLICES };
+        Ok(rows)
+    }
+
+    /// Events that go because there is too much. Where journal lines are older, they go instead.
+    fn forced(
+        &mut self,
+        connection: &Connection,
+        front: &Front<'_>,
+        slice: &mut Slice,
+    ) -> rusqlite::Result<Option<(Class, Vec<events::Row>)>> {
+        // Others fill the disk: that takes nothing away from anybody.
+        let most = if self.over { Class::Critical } else { Class::Spare };
+        let before = self.force;
+        let found = self.force.next(connection, front, most)?;
+        let lines = match &found {
+            Found::Rows(Class::Spare, _) | Found::Nothing => 0,
+            Found::Rows(_, rows) => older_lines(connection, rows.first().map(|row| row.seq))?,
+            Found::End if self.over => journals::prune(connection, Timestamp::MAX)?,
+            Found::End => 0,
+        };
+        slice.lines += place(lines);
+        match found {
+            Found::Rows(..) if lines > 0 => {
+                self.force = before;
+                Ok(None)
+            }
+            Found::Rows(class, rows) => Ok(Some((class, rows))),
+            Found::Nothing => Ok(None),
+            Found::End => {
+                if lines == 0 {
+                    self.rest = Instant::now() + REST;
+                }
+                Ok(None)
+            }
+        }
     }
 }
 
-/// Takes the oldest lines away, up to the last of a slice that came before this instant. By place and not by time alone: a
-/// line that came while the clock was ahead does not hold up those behind it, and one of which nobody knows when it came goes
-/// with those behind it.
-fn prune(connection: &Connection, before: Timestamp) -> rusqlite::Result<i64> {
-    let pruned = connection
-        .prepare_cached(
-            "DELETE FROM journal WHERE id <= (SELECT max(id) FROM
-             (SELECT id, received_ms FROM journal ORDER BY id LIMIT ?1) WHERE received_ms < ?2
-              AND id NOT IN (SELECT id FROM journal_undated))",
-        )?
-        .execute(params![SLICE, before.as_millisecond()])?;
-    if pruned > 0 {
-        connection
-            .prepare_cached("DELETE FROM journal_undated WHERE id NOT IN (SELECT id FROM journal)")?
-            .execute([])?;
+/// Takes journal lines off that came before this event.
+fn older_lines(connection: &Connection, seq: Option<u64>) -> rusqlite::Result<i64> {
+    let Some(oldest) = journals::oldest(connection)? else { return Ok(0) };
+    let json: Option<String> = connection
+        .prepare_cached("SELECT json FROM event WHERE seq = ?1")?
+        .query_row([number(seq.unwrap_or(0))], |row| row.get(0))
+        .optional()?;
+    match json.and_then(|json| age::received(&json)) {
+        Some(at) if oldest >= at.as_millisecond() => Ok(0),
+        Some(at) => journals::prune(connection, at),
+        None => journals::prune(connection, Timestamp::MAX),
     }
-    Ok(number(u64::try_from(pruned).unwrap_or(u64::MAX)))
+}
+
+/// The last place up to which nobody who is there needs an event any more.
+fn spare(connection: &Connection, progress: &Progress, needs: &Needs) -> rusqlite::Result<u64> {
+    let mut spare = if needs.broker { progress.floor } else { u64::MAX };
+    let mut select = connection.prepare_cached("SELECT cursor FROM plugin WHERE id = ?1")?;
+    for rule in &needs.rules {
+        if let Some(cursor) = select.query_row([rule], |row| row.get(0)).optional()? {
+            spare = spare.min(place(cursor));
+        }
+    }
+    Ok(spare)
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::{NewLine, dating, journal, open};
-
-    fn line(received_at: Timestamp) -> NewLine {
-        NewLine {
-            terminal: "a".to_owned(),
-            link: "journal".to_owned(),
-            received_at,
-            day: jiff::civil::date(2030, 1, 15),
-            printed_at: None,
-            text: "x".to_owned(),
-            event: None,
-            undated: None,
-        }
-    }
-
-    #[test]
-    fn old_lines_go_in_slices_and_a_clock_that_was_ahead_holds_nothing_up() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let store = open::open(dir.path()).expect("opens").connection;
-        let old = |hour: i64| Timestamp::from_second(hour * 3600).expect("an instant");
-        for hour in 0..SLICE + 10 {
-            let received_at = if hour == 3 { "2090-01-01T00:00:00Z".parse().expect("an instant") } else { old(hour) };
-            journal::write(&store, &line(received_at)).expect("writes");
-        }
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), SLICE);
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 5);
-        assert_eq!(prune(&store, old(SLICE + 5)).expect("prunes"), 0);
-        let left: i64 = store.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).expect("counts");
-        assert_eq!(left, 5);
-    }
-
-    #[test]
-    fn a_line_of_which_nobody_knows_when_it_came_goes_with_those_behind_it() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let store = open::open(dir.path()).expect("opens").connection;
-        let at =
-            |year: i16| jiff::civil::date(year, 1, 1).to_zoned(jiff::tz::TimeZone::UTC).expect("a day").timestamp();
-        for year in [1970, 1970, 2029, 1970, 2031] {
-            journal::write(&store, &line(at(year))).expect("writes");
-            if year == 1970 {
-                dating::note_line(&store, 1, 0, &crate::log::Undated::Arrival).expect("notes");
-            }
-        }
-        let count = |table: &str| -> i64 {
-            store.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("counts")
-        };
-        assert_eq!(prune(&store, at(2029)).expect("prunes"), 0);
-        assert_eq!((count("journal"), count("journal_undated")), (5, 3));
-        assert_eq!(prune(&store, at(2030)).expect("prunes"), 3);
-        assert_eq!((count("journal"), count("journal_undated")), (2, 1));
-    }
-}
+mod tests;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{LogError, Progress, Receipt, Settled, Submission};
+use super::{CommandChange, LogError, Progress, Receipt, Settled, Submission};
+use crate::event::Event;
 
 /// Most submissions of one lane in one transaction. Bounds the time that a transaction holds the others up.
 const CYCLE: usize = 2048;
@@ -26,13 +27,52 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<Receipt, LogError>>,
 }
 
+impl Job {
+    /// Whether it is written where nothing new is accepted: positions with their effects, the steps of commands that were
+    /// taken before, and what the gateway tells of itself.
+    pub(super) fn is_essential(&self) -> bool {
+        let Submission { journal, register, commands, plugin, .. } = &self.submission;
+        if plugin.is_some() {
+            return true;
+        }
+        if !commands.is_empty() {
+            return !commands.iter().any(|change| matches!(change, CommandChange::New(_)));
+        }
+        journal.is_empty() && register.is_empty() && self.tells_of_the_gateway()
+    }
+
+    fn tells_of_the_gateway(&self) -> bool {
+        self.submission.events.iter().all(|new| new.source_id.is_none() && new.event.kind.is_gateways_own())
+    }
+
+    /// What it tells of the gateway itself, where nothing else is in it and nobody waits for the answer: told later where
+    /// there is no room for it now.
+    pub(super) fn owed(&self) -> Vec<Event> {
+        let Submission { events, journal, register, commands, plugin, .. } = &self.submission;
+        let alone = journal.is_empty() && register.is_empty() && commands.is_empty() && plugin.is_none();
+        if !alone || !self.answer.is_closed() || !self.tells_of_the_gateway() {
+            return Vec::new();
+        }
+        events.iter().map(|new| new.event.clone()).collect()
+    }
+}
+
 /// The dead letters that were made pending again, as ranges.
 pub type Revived = Vec<(u64, u64)>;
 
+/// What has moved in the progress without the forwarder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Dead letters are pending again.
+    Revived(Revived),
+    /// Events were given up: whoever has a copy of the progress follows anew.
+    GivenUp,
+}
+
 /// A question about the forwarder's progress, answered once what was said before is committed.
 pub(super) enum Question {
-    /// Where does it stand? From then on, whoever asked hears what is replayed.
-    Follow(oneshot::Sender<(Progress, mpsc::UnboundedReceiver<Revived>)>),
+    /// Where does it stand? From then on, whoever asked hears what moves without them.
+    Follow(oneshot::Sender<(Progress, mpsc::UnboundedReceiver<Moved>)>),
     /// Make these dead letters pending again: how many are there?
     Replay(u64, u64, oneshot::Sender<Result<u64, LogError>>),
 }
@@ -117,6 +157,18 @@ impl Queue {
         if first {
             self.woken.notify_one();
         }
+    }
+
+    /// Takes back what only rides along and found no room: it comes before what was noted since.
+    pub(super) fn give_back(&self, cursors: Vec<(String, u64)>, mut settled: Settled) {
+        let mut waiting = self.lock();
+        for (plugin, cursor) in cursors {
+            if !waiting.cursors.iter().any(|(id, _)| *id == plugin) {
+                waiting.cursors.push((plugin, cursor));
+            }
+        }
+        settled.append(std::mem::take(&mut waiting.settled));
+        waiting.settled = settled;
     }
 
     /// Asks about the forwarder's progress; drops the question where the writer has stopped.

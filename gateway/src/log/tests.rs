@@ -1,5 +1,7 @@
 //! The log as its users see it: what was answered is there after a restart.
 
+mod room;
+
 use std::sync::Arc;
 
 use super::*;
@@ -234,7 +236,8 @@ fn dead_letters_are_kept_listed_and_pending_again_once_they_are_replayed() {
 
     assert_eq!(wait(log.replay_dead_letters(1..=6)).expect("replays"), 2);
     assert_eq!(wait(log.replay_dead_letters(1..=6)).expect("replays"), 0, "once");
-    for ranges in std::iter::from_fn(|| replayed.try_recv().ok()) {
+    for moved in std::iter::from_fn(|| replayed.try_recv().ok()) {
+        let Moved::Revived(ranges) = moved else { panic!("nothing was given up") };
         ranges.into_iter().for_each(|(first, last)| copy.revive(first, last));
         invariant(&copy);
     }

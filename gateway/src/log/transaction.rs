@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::board::Board;
 use super::commands;
 use super::dating;
 use super::register::{self, RegisterRow};
@@ -83,12 +84,15 @@ impl Ledger {
                 Ok(written)
             }
             Err(fault) => {
-                connection.execute_batch("ROLLBACK TO submission; RELEASE submission")?;
                 (self.head, self.undated) = (head, undated);
                 for (terminal, before) in touched.into_iter().rev() {
                     self.terminals.insert(terminal, before);
                 }
                 self.fold.undo();
+                // Where the whole transaction has gone, so has the savepoint; the fault says why.
+                if !connection.is_autocommit() {
+                    connection.execute_batch("ROLLBACK TO submission; RELEASE submission")?;
+                }
                 Err(fault)
             }
         }
@@ -196,6 +200,29 @@ impl Ledger {
         self.terminals.insert(event.terminal.clone(), terminal_seq);
         self.head = seq;
         Ok(Arc::new(Stored { seq, terminal_seq, boot_ms: Some(boot_ms), event, json: json.into_boxed_str() }))
+    }
+
+    /// Forgets what was written in a transaction that was rolled back: everything stands as it was committed before.
+    pub(super) fn take_back(&mut self, head: u64, events: &[Arc<Stored>], board: &Board) {
+        self.head = head;
+        // Noted once more, rather than never.
+        self.undated = false;
+        self.fold.changed(&mut |_, _| {});
+        board.terminals(|standings| {
+            for stored in events {
+                let name = stored.event.terminal.as_str();
+                match standings.get(name) {
+                    Some(standing) => {
+                        self.terminals.insert(name.to_owned(), standing.terminal_seq);
+                        self.fold.load(name, &standing.state);
+                    }
+                    None => {
+                        self.terminals.remove(name);
+                        self.fold.load(name, "");
+                    }
+                }
+            }
+        });
     }
 
     /// Stores the terminals' projections that changed in this transaction, and gives the states among them.

@@ -1,26 +1,54 @@
 //! The one thread that writes: takes what waits, commits it in one transaction, answers.
+//!
+//! # What a failure means
+//!
+//! A failed commit or sync is indeterminate in general, and then the writer stops: nothing more is written, nobody who waits
+//! is told that it was or that it was not, and the next start reads what there is. One failure is not: `SQLITE_FULL`. SQLite
+//! gives it where the system answered a *write* of a page into the write-ahead log with `ENOSPC`, and such a write comes
+//! before the sync, in the order of the frames; the frame that makes a transaction valid is its last, and its checksum covers
+//! all before it. So there is no valid frame of this transaction in the file, whatever the system did with the bytes: after
+//! a rollback the next transaction overwrites what is there, and a start that found it would pass over it. A *sync* that has
+//! no room (delayed allocation) is `SQLITE_IOERR_FSYNC`, an error of any other kind `SQLITE_IOERR_WRITE`, and a wal-index
+//! that cannot grow, which happens behind the sync, `SQLITE_IOERR_SHMSIZE`: all of those stop the writer. So a full disk is
+//! weather: everything stands as it was committed before, whoever waits is refused, and what only rides along is kept for
+//! the next transaction.
+//!
+//! # What is synced
+//!
+//! Whatever somebody waits for. A transaction of positions alone is not: losing it repeats what had no effect, or what
+//! carries the id it had before, and the next sync covers it, because it syncs the whole write-ahead log. So an event on an
+//! idle gateway costs one sync.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::board::Board;
+use super::checkpoint::Checkpoints;
 use super::dating::Dating;
 use super::open::{is_damage, suspect};
 use super::progress::{Outcome, Progress};
 use super::pruning::Pruning;
-use super::queue::{Cycle, Question, Queue, Revived};
+use super::queue::{Cycle, Job, Moved, Question, Queue, Revived};
+use super::register::RegisterRow;
+use super::retention::Known;
+use super::shortage::{RETRY, Short};
+use super::space::{self, NoRoom, Space};
 use super::tail::Tail;
-use super::transaction::{Fault, Ledger, Written, write_cursor, write_progress};
+use super::transaction::{Fault, Ledger, number, write_cursor, write_progress};
 use super::{LogError, Receipt, Stored, dead_letter};
+use crate::event::Event;
 use crate::metrics::Metrics;
 
 /// How long a position that moved alone waits for a transaction to ride along with.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Pages that a transaction writes whatever is in it, in bytes.
+const SMALL_COMMIT: u64 = 6 * 4096;
 
 /// The writer thread's belongings.
 pub(super) struct Writer {
@@ -32,39 +60,69 @@ pub(super) struct Writer {
     pub(super) board: Arc<Board>,
     pub(super) dating: Arc<Dating>,
     pub(super) pruning: Pruning,
+    pub(super) needs: Arc<Known>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) space: Space,
     pub(super) head: watch::Sender<u64>,
     /// Counts the commits that changed a command.
     pub(super) commands: watch::Sender<u64>,
+    /// Why nothing new is accepted.
+    pub(super) refuses: watch::Sender<Option<NoRoom>>,
     pub(super) metrics: Arc<Metrics>,
     /// Where the forwarder stands, as committed.
     pub(super) progress: Progress,
-    /// Whoever follows what is replayed.
-    pub(super) followers: Vec<mpsc::UnboundedSender<Revived>>,
+    /// Whoever follows what moves without them.
+    pub(super) followers: Vec<mpsc::UnboundedSender<Moved>>,
+    pub(super) short: Short,
+    /// Whether the connection leaves syncing to a later transaction.
+    pub(super) lax: bool,
+}
+
+/// Whether a transaction is synced before anybody hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    Now,
+    /// With the next one that is.
+    Later,
 }
 
 /// Somebody who waits, and what they will be told once the transaction is committed.
-type Answer = (oneshot::Sender<Result<Receipt, LogError>>, Result<Receipt, LogError>);
+pub(super) type Answer = (oneshot::Sender<Result<Receipt, LogError>>, Result<Receipt, LogError>);
+
+/// What a transaction holds, before and after its commit.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) answers: Vec<Answer>,
+    pub(super) events: Vec<Arc<Stored>>,
+    pub(super) register: Vec<RegisterRow>,
+    pub(super) states: Vec<(String, String)>,
+    pub(super) revived: Vec<Revived>,
+    /// What the gateway tells of itself, for later where there is no room.
+    pub(super) owed: Vec<Event>,
+    pub(super) duplicates: u64,
+    pub(super) refused: u64,
+    pub(super) journal_lines: u64,
+    pub(super) commands: bool,
+    /// When the machine booted, where that is known from now on.
+    pub(super) origin: Option<Timestamp>,
+}
 
 impl Writer {
-    /// Writes until the queue is closed and empty, or until a commit fails.
-    ///
-    /// A failed commit or fsync is indeterminate: nothing more is written, and nobody who waits is told that it was
-    /// or that it was not. The process is expected to end and to read again what there is.
+    /// Writes until the queue is closed and empty, or until a failure leaves it unknown what is committed.
     pub(super) fn run(mut self) {
         loop {
-            let cycle = self.queue.take(PATIENCE, self.pruning.wait());
+            let cycle = self.queue.take(PATIENCE, self.idle());
             let last = cycle.last;
-            if let Err(error) = self.commit(cycle).and_then(|()| self.pruning.run(&self.connection)) {
-                tracing::error!(%error, "The event log could not commit and stops.");
-                if is_damage(&error) {
-                    suspect(&self.path);
-                }
+            if let Err(error) = self.round(cycle) {
+                self.say_why(&error);
                 self.queue.close();
                 drop(self.queue.take(Duration::ZERO, Duration::ZERO));
                 return;
             }
             if last {
-                if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+                let Writer { connection, checkpoints, .. } = self;
+                drop(checkpoints);
+                if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
                     tracing::debug!(%error, "The write-ahead log stays for the next start.");
                 }
                 return;
@@ -72,73 +130,184 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, cycle: Cycle) -> rusqlite::Result<()> {
-        if cycle.jobs.is_empty() && cycle.cursors.is_empty() && cycle.settled.is_empty() && cycle.questions.is_empty() {
-            return Ok(());
+    /// How long the writer may sleep where nobody wants anything.
+    fn idle(&self) -> Duration {
+        let wait = self.pruning.wait(self.needs.is_complete(), &self.space);
+        if self.short.is_over() { wait } else { wait.min(RETRY) }
+    }
+
+    fn round(&mut self, mut cycle: Cycle) -> rusqlite::Result<()> {
+        self.checkpoints.fault()?;
+        self.look();
+        self.refuse_what_is_new(&mut cycle);
+        self.add_what_is_owed(&mut cycle);
+        self.commit(cycle)?;
+        self.prune()
+    }
+
+    fn say_why(&self, error: &rusqlite::Error) {
+        let dir = self.path.parent().unwrap_or(&self.path).display();
+        if is_damage(error) {
+            tracing::error!(%error, "The event log is damaged and stops. The next start checks it.");
+            suspect(&self.path);
+        } else if self.path.parent().is_some_and(space::is_read_only) {
+            tracing::error!(%error, "The event log stops: the file system of {dir} can only be read now. A card that fails \
+                does this: look at the kernel's log, and replace it. What was acknowledged is kept.");
+        } else if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
+            tracing::error!(%error, "The event log stops: the disk of {dir} does not do what it is told. Look at the \
+                kernel's log. What was acknowledged is kept; starting again is safe.");
+        } else {
+            tracing::error!(%error, "The event log could not commit and stops.");
         }
-        if cycle.jobs.is_empty()
-            && cycle.cursors.is_empty()
-            && cycle.settled.is_empty()
-            && !asks_to_write(&cycle.questions)
-        {
-            self.answer(Vec::new(), cycle.questions);
+    }
+
+    fn commit(&mut self, cycle: Cycle) -> rusqlite::Result<()> {
+        let Cycle { jobs, cursors, settled, questions, .. } = cycle;
+        let asked = asks_to_write(&questions);
+        if jobs.is_empty() && cursors.is_empty() && settled.is_empty() && !asked {
+            self.answer(Vec::new(), questions);
             return Ok(());
         }
         let begun = Instant::now();
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut answers: Vec<Answer> = Vec::with_capacity(cycle.jobs.len());
-        let mut events: Vec<Arc<Stored>> = Vec::new();
-        let mut register = Vec::new();
-        let mut journal_lines = 0;
-        let (mut commands, mut origin) = (false, None);
-        for job in cycle.jobs {
+        let sync = if jobs.is_empty() && !asked { Sync::Later } else { Sync::Now };
+        let head = self.ledger.head;
+        let (mut work, mut progress) = (Work::default(), self.progress.clone());
+        let mut waiting = VecDeque::from(jobs);
+        let turn = self.checkpoints.turn();
+        let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.begin(sync).and_then(|()| {
+            self.write(&mut waiting, &mut work)?;
+            self.write_positions((&cursors, &settled), &questions, &mut progress, &mut work)?;
+            self.end(&mut work)
+        });
+        if let Err(error) = outcome {
+            self.roll_back(error, head, &work.events)?;
+            drop(held);
+            self.refuse_for_want_of_room(work, waiting.into());
+            // What rides along has not been written, but is as it will be: whoever follows need not wait for the disk.
+            let mut to_be = self.progress.clone();
+            for (outcome, first, last) in settled.changes() {
+                to_be.settle(outcome, first, last);
+            }
+            self.answer_without(&to_be, questions);
+            self.queue.give_back(cursors, settled);
+            return Ok(());
+        }
+        drop(held);
+        self.progress = progress;
+        self.publish(begun, work, questions);
+        Ok(())
+    }
+
+    /// Begins a transaction.
+    pub(super) fn begin(&mut self, sync: Sync) -> rusqlite::Result<()> {
+        let lax = sync == Sync::Later;
+        if lax != self.lax {
+            self.connection.pragma_update(None, "synchronous", if lax { "NORMAL" } else { "FULL" })?;
+            self.lax = lax;
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+    }
+
+    /// Writes what was submitted, each behind a savepoint.
+    fn write(&mut self, jobs: &mut VecDeque<Job>, work: &mut Work) -> rusqlite::Result<()> {
+        while let Some(job) = jobs.pop_front() {
+            work.owed.extend(job.owed());
             match self.ledger.write(&self.connection, job.submission) {
-                Ok(Written {
-                    receipt,
-                    events: written,
-                    duplicates,
-                    register: rows,
-                    journal_lines: lines,
-                    commands: changed,
-                    origin: found,
-                }) => {
-                    origin = found.or(origin);
-                    commands |= changed;
-                    journal_lines += lines;
-                    self.metrics.log_duplicates.inc_by(duplicates);
-                    events.extend(written);
-                    register.extend(rows);
-                    answers.push((job.answer, Ok(receipt)));
+                Ok(written) => {
+                    work.commands |= written.commands;
+                    work.origin = written.origin.or(work.origin);
+                    work.journal_lines += written.journal_lines;
+                    work.duplicates += written.duplicates;
+                    work.events.extend(written.events);
+                    work.register.extend(written.register);
+                    work.answers.push((job.answer, Ok(written.receipt)));
                 }
-                Err(Fault::Sqlite(error)) if ends_transaction(&error) => return Err(error),
+                Err(Fault::Sqlite(error)) if ends_transaction(&error) || self.connection.is_autocommit() => {
+                    work.answers.push((job.answer, Ok(Receipt::default())));
+                    return Err(error);
+                }
                 Err(fault) => {
-                    self.metrics.log_refused.inc();
-                    answers.push((job.answer, Err(fault.into())));
+                    work.refused += 1;
+                    work.answers.push((job.answer, Err(fault.into())));
                 }
             }
         }
-        for (plugin, cursor) in &cycle.cursors {
+        Ok(())
+    }
+
+    /// Writes what rides along, and what was asked of the dead letters.
+    fn write_positions(
+        &self,
+        (cursors, settled): (&[(String, u64)], &super::Settled),
+        questions: &[Question],
+        progress: &mut Progress,
+        work: &mut Work,
+    ) -> rusqlite::Result<()> {
+        for (plugin, cursor) in cursors {
             write_cursor(&self.connection, plugin, *cursor)?;
         }
-        let mut progress = self.progress.clone();
-        for (outcome, first, last) in cycle.settled.changes() {
-            let new = progress.settle(&outcome, first, last);
-            if let (Outcome::DeadLettered(reason), 1..) = (&outcome, new) {
+        for (outcome, first, last) in settled.changes() {
+            let new = progress.settle(outcome, first, last);
+            if let (Outcome::DeadLettered(reason), 1..) = (outcome, new) {
                 dead_letter::write(&self.connection, first, last, reason)?;
             }
         }
-        let mut revived = Vec::new();
-        for question in &cycle.questions {
+        for question in questions {
             if let Question::Replay(first, last, _) = question {
-                revived.push(dead_letter::replay(&self.connection, &mut progress, *first, *last)?);
+                work.revived.push(dead_letter::replay(&self.connection, progress, *first, *last)?);
             }
         }
-        if progress != self.progress {
-            write_progress(&self.connection, &progress)?;
+        if *progress != self.progress {
+            write_progress(&self.connection, progress)?;
         }
-        let states = self.ledger.write_terminals(&self.connection, &events)?;
+        Ok(())
+    }
+
+    /// Writes the projections, and commits.
+    pub(super) fn end(&mut self, work: &mut Work) -> rusqlite::Result<()> {
+        work.states = self.ledger.write_terminals(&self.connection, &work.events)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        self.progress = progress;
+        let bytes: usize = work.events.iter().map(|stored| stored.json.len()).sum();
+        let written = SMALL_COMMIT + u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
+        self.checkpoints.wrote(written);
+        Ok(())
+    }
+
+    /// After a transaction that found no room: everything stands as it did before it. Another failure goes on.
+    pub(super) fn roll_back(
+        &mut self,
+        error: rusqlite::Error,
+        head: u64,
+        events: &[Arc<Stored>],
+    ) -> rusqlite::Result<()> {
+        if !is_full(&error) {
+            return Err(error);
+        }
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.ledger.take_back(head, events, &self.board);
+        self.space.filled();
+        self.take_notice();
+        Ok(())
+    }
+
+    /// Tells everybody what has been committed.
+    pub(super) fn publish(&mut self, begun: Instant, work: Work, questions: Vec<Question>) {
+        let Work {
+            answers,
+            events,
+            register,
+            states,
+            revived,
+            duplicates,
+            refused,
+            journal_lines,
+            commands,
+            origin,
+            ..
+        } = work;
         if let Some(origin) = origin {
             // From here on everybody reads anew what waited for the clock.
             self.dating.set(origin);
@@ -146,9 +315,11 @@ impl Writer {
         }
         let seen = events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.boot_ms));
         self.board.apply(seen, states, register, self.ledger.head);
+        self.metrics.log_duplicates.inc_by(duplicates);
+        self.metrics.log_refused.inc_by(refused);
         self.metrics.log_journal_lines.inc_by(journal_lines);
         self.announce(begun, events);
-        self.answer(revived, cycle.questions);
+        self.answer(revived, questions);
         if commands {
             self.commands.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -156,7 +327,6 @@ impl Writer {
             // Whoever asked may have gone away; what was committed stays committed.
             let _ = answer.send(outcome);
         }
-        Ok(())
     }
 
     /// Answers about the progress as it is committed now. `revived` has an entry for each replay, in their order.
@@ -164,20 +334,34 @@ impl Writer {
         let mut revived = revived.into_iter();
         for question in questions {
             match question {
-                Question::Follow(answer) => {
-                    let (sender, receiver) = mpsc::unbounded_channel();
-                    self.followers.retain(|follower| !follower.is_closed());
-                    if answer.send((self.progress.clone(), receiver)).is_ok() {
-                        self.followers.push(sender);
-                    }
-                }
+                Question::Follow(answer) => self.follow(self.progress.clone(), answer),
                 Question::Replay(_, _, answer) => {
                     let ranges = revived.next().unwrap_or_default();
                     let count = ranges.iter().map(|(first, last)| last - first + 1).sum();
-                    self.followers.retain(|follower| follower.send(ranges.clone()).is_ok());
+                    self.followers.retain(|follower| follower.send(Moved::Revived(ranges.clone())).is_ok());
                     let _ = answer.send(Ok(count));
                 }
             }
+        }
+    }
+
+    /// Answers about the progress as it is once there is room for it.
+    fn answer_without(&mut self, progress: &Progress, questions: Vec<Question>) {
+        for question in questions {
+            match question {
+                Question::Follow(answer) => self.follow(progress.clone(), answer),
+                Question::Replay(_, _, answer) => {
+                    let _ = answer.send(Err(LogError::NoRoom(NoRoom::Full)));
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, progress: Progress, answer: oneshot::Sender<(Progress, mpsc::UnboundedReceiver<Moved>)>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.followers.retain(|follower| !follower.is_closed());
+        if answer.send((progress, receiver)).is_ok() {
+            self.followers.push(sender);
         }
     }
 
@@ -196,7 +380,7 @@ impl Writer {
         for (labels, count) in counts {
             self.metrics.events_appended.with_label_values(&labels).inc_by(count);
         }
-        self.metrics.log_appended.set(super::transaction::number(self.ledger.head));
+        self.metrics.log_appended.set(number(self.ledger.head));
         self.tail.push(events.into_iter());
         self.head.send_replace(self.ledger.head);
     }
@@ -204,6 +388,11 @@ impl Writer {
 
 fn asks_to_write(questions: &[Question]) -> bool {
     questions.iter().any(|question| matches!(question, Question::Replay(..)))
+}
+
+/// Whether there was no room for the transaction; what that means stands above.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 /// Whether SQLite has, or may have, given up the whole transaction, not the one statement.

@@ -112,6 +112,8 @@ impl Keeper {
             }
         }
         changes.into_iter().for_each(|change| self.apply(change, begin));
+        // Only now is it known who is there: what those need that are not, nobody needs.
+        self.hold();
         loop {
             let unsettled = self.folder.as_ref().is_some_and(Folder::is_unsettled);
             let mut thorough = match messages.recv_timeout(if unsettled { SETTLE } else { POLL }) {
@@ -128,6 +130,7 @@ impl Keeper {
             self.watch();
             let begin = *self.context.log.head().borrow();
             self.scan(thorough).into_iter().for_each(|change| self.apply(change, begin));
+            self.hold();
         }
         self.end();
     }
@@ -136,6 +139,11 @@ impl Keeper {
         // All are told first: each ends on its own thread, and this waits for the slowest alone.
         let workers: Vec<_> = self.workers.into_values().map(|in_force| in_force.worker).collect();
         workers.into_iter().for_each(Worker::stop);
+    }
+
+    /// Has events kept for the rules in force, and for no others.
+    fn hold(&self) {
+        self.context.log.keep_for_rules(self.workers.keys().cloned().collect());
     }
 
     /// Has the folder watched, if it is there.
@@ -230,9 +238,9 @@ impl Keeper {
     }
 
     fn tell(&self, event: Event) {
-        let submission = Submission { events: vec![event.into()], ..Submission::default() };
-        if let Err(error) = self.context.log.submit_blocking(submission) {
-            tracing::warn!(%error, "An event about a rule was not stored.");
+        // Nobody waits for it: where there is no room now, it is told later.
+        if self.context.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() }).is_err() {
+            tracing::debug!("The log has stopped; an event about a rule is not kept.");
         }
     }
 }

@@ -205,3 +205,47 @@ fn a_file_stands_for_a_bundled_rule_of_its_name() {
     rules.stop();
     log.close();
 }
+
+#[test]
+fn a_rule_that_was_away_goes_on_with_the_oldest_event_that_is_kept_and_pins_nothing_meanwhile() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = open(dir.path());
+    let rules = run(&log, Config::default());
+    submit(&log, low(1));
+    wait(&log, Kind::AlertRaised, 1);
+    rules.stop();
+    log.close();
+    drop(log);
+
+    // Taken away, while more comes than there is room for.
+    let small = log::Config { dir: dir.path().to_owned(), max_mb: 17, reserve_mb: 0, ..log::Config::default() };
+    let log = Log::open(&small, "gw", Box::new(Plain), metrics()).expect("opens").log;
+    log.keep_for_broker(false);
+    let rules = run(&log, Config { bundled: Vec::new(), ..Config::default() });
+    for _ in 0..20 {
+        let event = || Event { terminal: "atm-01".to_owned(), ..low(2).detail("x".repeat(900)) };
+        let events = (0..100).map(|_| event().into()).collect();
+        log.submit_blocking(Submission { events, ..Submission::default() }).expect("is accepted");
+    }
+    let begun = std::time::Instant::now();
+    while log.read_after(0, 1).expect("reads")[0].seq < 100 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "its position keeps nothing: {:?}", all(&log)[0]);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    rules.stop();
+    log.close();
+    drop(log);
+
+    let log = open(dir.path());
+    let first = log.read_after(0, 1).expect("reads")[0].seq;
+    let rules = run(&log, Config::default());
+    let gaps = wait(&log, Kind::GatewayGap, 2);
+    let gap = gaps.iter().find(|gap| gap.rule.as_deref() == Some("cash-low")).expect("it says so");
+    assert_eq!(gap.attributes["last"].to_string(), (first - 1).to_string());
+    // And goes on.
+    submit(&log, low(3));
+    wait(&log, Kind::AlertRaised, 1);
+    assert_eq!(wait(&log, Kind::GatewayGap, 2).len(), 2, "once for each of the two");
+    rules.stop();
+    log.close();
+}

@@ -17,7 +17,7 @@ use super::strikes::Strikes;
 use super::{Config, TerminalFlags};
 use crate::clock;
 use crate::event::{Event, Kind};
-use crate::log::{Log, LogError, PluginCommit, Stored, Submission};
+use crate::log::{self, Log, LogError, PluginCommit, Stored, Submission};
 use crate::metrics::Metrics;
 
 /// Most events read at once, and most handed to the plugin at once.
@@ -76,7 +76,17 @@ impl Worker {
         let cursor = known.unwrap_or(newcomer);
         // A newcomer's position must be as durable as the word that it is here.
         let commit = known.is_none().then(|| PluginCommit { plugin: id.to_owned(), cursor, state: Vec::new() });
-        log.submit_blocking(Submission { events: vec![loaded.into()], plugin: commit, ..Submission::default() })?;
+        match log.submit_blocking(Submission {
+            events: vec![loaded.clone().into()],
+            plugin: commit,
+            ..Submission::default()
+        }) {
+            // One that was here before works on where there is no room to say so; it is said once there is.
+            Err(LogError::NoRoom(_)) if known.is_some() => {
+                let _ = log.enqueue(Submission { events: vec![loaded.into()], ..Submission::default() });
+            }
+            answer => drop(answer?),
+        }
 
         let id: Arc<str> = Arc::from(id);
         let host = Host::new(Arc::clone(&id), state, Arc::clone(&context.terminals), context.config.memory_bytes);
@@ -169,6 +179,8 @@ impl Follower {
                     Ok(true) => continue,
                     Ok(false) => None,
                     Err(LogError::Stopped) => return,
+                    // The log has said so, and will say when there is room.
+                    Err(LogError::NoRoom(_)) => Some(RETRY),
                     Err(error) => {
                         tracing::error!(plugin = %self.id, %error, "The rule cannot go on; trying again in a second.");
                         Some(RETRY)
@@ -210,6 +222,11 @@ impl Follower {
     fn step(&mut self) -> Result<bool, LogError> {
         let read = self.context.log.read_after(self.cursor, READ)?;
         let Some(last) = read.last().map(|stored| stored.seq) else { return Ok(false) };
+        // What is not there was pruned: a rule that was away for long, or that is too slow for the disk, goes on behind it.
+        if let (Some(event), Some(first)) = (log::missed(&self.id, self.cursor, &read), read.first()) {
+            tracing::warn!(plugin = %self.id, "{}", event.detail);
+            self.submit(first.seq - 1, vec![event])?;
+        }
         let filter = &self.instance.plugin().filter;
         let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
         self.answer(&wanted)?;

@@ -31,6 +31,7 @@ impl Fold for Plain {
 /// A log in a folder of its own, and a forwarder that can be started over it again and again.
 pub(crate) struct Gateway {
     dir: TempDir,
+    config: log::Config,
     /// The log.
     pub(crate) log: Log,
     /// Its metrics, and the forwarder's.
@@ -40,18 +41,23 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// An empty one.
     pub(crate) fn new() -> Gateway {
+        Gateway::within(log::Config::default())
+    }
+
+    /// An empty one with these settings of its log.
+    pub(crate) fn within(config: log::Config) -> Gateway {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (log, metrics) = open(&dir);
-        Gateway { dir, log, metrics }
+        let (log, metrics) = open(&dir, &config);
+        Gateway { dir, config, log, metrics }
     }
 
     /// Closes the log and opens it again, as a restart does.
     pub(crate) fn restart(&mut self) {
         self.log.close();
         // The store is locked until the last handle is gone.
-        let (placeholder, _) = open(&tempfile::tempdir().expect("a temporary folder"));
+        let (placeholder, _) = open(&tempfile::tempdir().expect("a temporary folder"), &self.config);
         self.log = placeholder;
-        (self.log, self.metrics) = open(&self.dir);
+        (self.log, self.metrics) = open(&self.dir, &self.config);
     }
 
     /// Starts a forwarder.
@@ -93,9 +99,9 @@ impl Gateway {
     }
 }
 
-fn open(dir: &TempDir) -> (Log, Arc<Metrics>) {
+fn open(dir: &TempDir, config: &log::Config) -> (Log, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new().expect("metrics register"));
-    let config = log::Config { dir: dir.path().to_owned(), ..log::Config::default() };
+    let config = log::Config { dir: dir.path().to_owned(), ..config.clone() };
     let opened = Log::open(&config, "gw-1", Box::new(Plain), Arc::clone(&metrics)).expect("the log opens");
     (opened.log, metrics)
 }

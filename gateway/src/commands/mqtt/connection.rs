@@ -249,10 +249,12 @@ fn deal(publish: Publish, parts: &Parts) -> BoxFuture<'static, Dealt> {
             Ok(command) if command.state.is_final() => {
                 let commands = vec![CommandChange::Untold(command.source, command.id)];
                 let again = log.submit(Submission { commands, ..Submission::default() }).await;
-                Dealt { publish, refusal: None, kept: !matches!(again, Err(LogError::Stopped)) }
+                Dealt { publish, refusal: None, kept: !matches!(again, Err(LogError::Stopped | LogError::NoRoom(_))) }
             }
             Ok(_) => Dealt { publish, refusal: None, kept: true },
-            Err(refusal) if refusal.code == Code::Unavailable => Dealt { publish, refusal: None, kept: false },
+            Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::DiskFull) => {
+                Dealt { publish, refusal: None, kept: false }
+            }
             Err(refusal) => {
                 let told = (payload::result_topic(&front, terminal, id), payload::refusal(terminal, id, &refusal));
                 // What cannot be a level of a topic has no topic to be told on.

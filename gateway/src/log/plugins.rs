@@ -1,0 +1,36 @@
+//! The log as a rule sees it: where it stands, and what it has stored.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+
+use super::transaction::place;
+use super::{Log, LogError};
+
+impl Log {
+    /// The last event that this plugin has dealt with, if it was ever here.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn plugin_cursor(&self, plugin: &str) -> Result<Option<u64>, LogError> {
+        let question = |connection: &rusqlite::Connection| {
+            connection
+                .query_row("SELECT cursor FROM plugin WHERE id = ?1", [plugin], |row| row.get::<_, i64>(0))
+                .optional()
+        };
+        Ok(self.0.reader.ask(question).map_err(|error| self.unreadable(&error))?.map(place))
+    }
+
+    /// Everything that this plugin has stored.
+    ///
+    /// # Errors
+    /// Where SQLite cannot be read.
+    pub fn plugin_state(&self, plugin: &str) -> Result<BTreeMap<String, Vec<u8>>, LogError> {
+        let question = |connection: &rusqlite::Connection| {
+            let mut select = connection.prepare_cached("SELECT key, value FROM plugin_state WHERE plugin = ?1")?;
+            let rows = select.query_map([plugin], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        };
+        self.0.reader.ask(question).map_err(|error| self.unreadable(&error))
+    }
+}
