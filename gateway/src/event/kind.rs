@@ -218,13 +218,13 @@ kinds! {
     GatewayTokenAdded = 0x0c0d "gateway.token_added" Info "A token took effect."
     GatewayTokenChanged = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
     GatewayTokenRevoked = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
-    GatewayDiskLow = 0x0c24 "gateway.disk_low" Critical "The gateway's disk has no room for more: nothing new is accepted."
-    GatewayDiskRecovered = 0x0c25 "gateway.disk_recovered" Info "The gateway's disk has room again: events are accepted."
 
     GatewayClockSet = 0x0c20 "gateway.clock_set" Info "The gateway's clock is right now; events that were read while it was wrong are dated anew."
     GatewayClockMoved = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."
     GatewayConfigReloaded = 0x0c22 "gateway.config_reloaded" Info "A changed configuration took effect without a restart."
     GatewayConfigRefused = 0x0c23 "gateway.config_refused" Major "A changed configuration has faults or needs a restart; the one before stays in force."
+    GatewayDiskLow = 0x0c24 "gateway.disk_low" Critical "The gateway's disk has no room for more: nothing new is accepted."
+    GatewayDiskRecovered = 0x0c25 "gateway.disk_recovered" Info "The gateway's disk has room again: events are accepted."
 
     SourceReport = 0x0d01 "source.report" Info "A report of a JSON source that names no kind of this table."
 }

@@ -184,6 +184,7 @@ impl Gateway {
             if let Some(forwarder) = self.forwarder.take() {
                 forwarder.stop(patience).await;
             }
+            self.log.keep_for_broker(new.forward.is_some());
             self.forwarder = base.forwarder(&new);
         }
         if changes.http || changes.auth || changes.commands {

@@ -85,6 +85,7 @@ mod tests {
     fn what_is_missing_is_counted_and_what_is_there_is_not() {
         let read = |places: &[u64]| -> Vec<Arc<Stored>> {
             let stored = |seq: &u64| Stored {
+                boot_ms: None,
                 seq: *seq,
                 terminal_seq: 1,
                 event: Event::new(Kind::SupplyLow),

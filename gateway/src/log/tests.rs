@@ -107,7 +107,8 @@ fn a_transaction_that_fails_answers_nobody_and_is_not_tried_again() {
     assert!(submit(&log, vec![event("a")]).is_err(), "what is not kept is not acknowledged");
     other.execute_batch("ROLLBACK").expect("unlocks");
     assert!(matches!(submit(&log, vec![event("a")]), Err(LogError::Stopped)), "nobody knows what was written");
-    drop((log, other));
+    log.close();
+    drop(other);
     let log = self::open(dir.path());
     assert_eq!(submit(&log, vec![event("a")]).expect("appends"), [2]);
     log.close();
