@@ -87,8 +87,8 @@ fn what_was_not_forwarded_is_given_up_last_and_is_told() {
     for _ in 0..20 {
         submit(&log, (0..100).map(|_| large(900)).collect()).expect("is accepted");
     }
-    let head = *log.head().borrow();
     log.close();
+    let head = *log.head().borrow();
     drop(log);
     let (log, _) = open_within(dir.path(), ONE);
     assert_eq!(submit(&log, vec![event("a")]).expect("appends"), [head + 1], "no place is given twice");
