@@ -144,13 +144,26 @@ fn suspicion(path: &Path) -> PathBuf {
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
-    fs::create_dir_all(dir).map_err(folder)?;
+    make(dir).map_err(folder)?;
     let file = File::create(dir.join("events.lock")).map_err(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }
+}
+
+/// Makes the data folder where it is missing, and has its name written down: what is synced in a folder that has no name
+/// after a power cut is lost with it, and SQLite syncs no folder but its own.
+fn make(dir: &Path) -> io::Result<()> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(dir)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn prepare(path: &Path) -> Result<Connection, OpenError> {

@@ -4,7 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vestibule::simulate::Random;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -31,8 +35,9 @@ impl Process {
         Process { name, child, output }
     }
 
-    pub(crate) fn id(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It is a child that nobody has waited for: its number is still its own, even if it has ended.
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     /// Fails the test where the process has ended by itself.
@@ -45,6 +50,11 @@ impl Process {
     /// Kill -9.
     pub(crate) fn kill(&mut self) {
         self.assert_alive();
+        self.end();
+    }
+
+    /// Kill -9, whether it still runs or has ended.
+    pub(crate) fn end(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -85,7 +95,15 @@ pub(crate) async fn until<T>(
     }
 }
 
-/// A loopback port that is free now.
-pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+/// Loopback ports that are free now, each another one. They lie below those that the kernel gives to whoever connects, so
+/// that nobody takes one while its owner is away.
+pub(crate) fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let mut random = Random::new(u64::from(std::process::id()) << 32 | u64::from(now));
+    let mut held: Vec<TcpListener> = Vec::new();
+    while held.len() < N {
+        let port = 10_000 + u16::try_from(random.below(20_000)).unwrap();
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    std::array::from_fn(|nth| held[nth].local_addr().unwrap())
 }

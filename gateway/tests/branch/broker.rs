@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
-use crate::process::{Process, free_port, until};
-use crate::subscriber::Subscriber;
+use super::process::{Process, free_ports, until};
+use super::subscriber::Subscriber;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -22,15 +21,18 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) async fn start(dir: &Path) -> Broker {
-        let port = free_port().port();
+        let [address] = free_ports();
+        let port = address.port();
         let dir = dir.join("broker");
         std::fs::create_dir(&dir).unwrap();
         // No limits on what a subscriber may have under way: each message goes into its socket before the publisher gets
-        // its PUBACK, so that a kill of the broker does not lose what it acknowledged. The database is written on demand
-        // alone: it keeps the subscriber's session from the beginning, and nothing else.
+        // its PUBACK, so that a kill of the broker does not lose what it acknowledged. The subscriber acknowledges nothing:
+        // an acknowledgement that a killed broker cannot read any more would break the line, and what stands in it unread
+        // would be gone. The database is written on demand alone: it keeps the subscriber's session from the beginning, and
+        // nothing else.
         let config = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-             autosave_interval 0\nmax_inflight_messages 0\nmax_queued_messages 0\nuser root\n",
+             autosave_interval 0\nmax_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\nuser root\n",
             dir.display()
         );
         std::fs::write(dir.join("mosquitto.conf"), config).unwrap();
@@ -64,7 +66,7 @@ impl Broker {
     pub(crate) async fn keep_sessions(&self, subscriber: &Subscriber) {
         subscriber.subscribed().await;
         let process = self.process.as_ref().expect("the broker runs");
-        kill(Pid::from_raw(process.id()), Signal::SIGUSR1).unwrap();
+        process.signal(Signal::SIGUSR1);
         let database = self.dir.join("mosquitto.db");
         until(
             STARTS_WITHIN,

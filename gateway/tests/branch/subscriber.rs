@@ -1,6 +1,7 @@
 //! An MQTT 5 subscriber with a persistent session, which outlives its broker.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::process::until;
+use super::process::until;
 
 /// What came, after known ids were dropped.
 #[derive(Debug, Default)]
@@ -65,10 +66,15 @@ impl Seen {
         }
     }
 
-    /// The first sequence numbers that are missing below the highest.
-    pub(crate) fn gaps(&self) -> Vec<u64> {
-        let last = self.events.last_key_value().map_or(0, |(seq, _)| *seq);
-        (1..=last).filter(|seq| !self.events.contains_key(seq)).take(10).collect()
+    /// The first ranges of sequence numbers that are missing below the highest.
+    pub(crate) fn gaps(&self) -> Vec<RangeInclusive<u64>> {
+        let mut next = 1;
+        let gaps = self.events.keys().filter_map(|seq| {
+            let gap = next..=seq - 1;
+            next = seq + 1;
+            (!gap.is_empty()).then_some(gap)
+        });
+        gaps.take(10).collect()
     }
 }
 
@@ -80,15 +86,16 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) async fn start(port: u16) -> Subscriber {
-        let mut options = MqttOptions::new("kill-subscriber", "127.0.0.1", port);
+        let mut options = MqttOptions::new("branch-subscriber", "127.0.0.1", port);
         options
             .set_clean_start(false)
             .set_session_expiry_interval(Some(u32::MAX))
             .set_receive_maximum(Some(u16::MAX))
             .set_max_packet_size(Some(4 * 1024 * 1024))
-            .set_keep_alive(Duration::from_secs(10));
+            // Nothing is ever written where that can be helped: see the broker.
+            .set_keep_alive(Duration::from_secs(3600));
         let (client, mut connection) = AsyncClient::new(options, 16);
-        client.subscribe("vestibule/v1/branch-001/+/event/#", QoS::AtLeastOnce).await.unwrap();
+        client.subscribe("vestibule/v1/branch-001/+/event/#", QoS::AtMostOnce).await.unwrap();
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let shared = Arc::clone(&seen);
         let task = tokio::spawn(async move {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vestibule::simulate::script::CARDS;
 
-use crate::STALLED;
-use crate::gateway::Gateway;
-use crate::load::Answered;
-use crate::process::until;
-use crate::subscriber::{Seen, Subscriber};
+use super::STALLED;
+use super::commander::Orders;
+use super::gateway::Gateway;
+use super::load::Answered;
+use super::process::until;
+use super::subscriber::{Seen, Subscriber};
 
 /// How long nothing more must have come for that to be all.
 const STILL: Duration = Duration::from_millis(500);
@@ -91,7 +92,7 @@ fn alerts(seen: &Seen) -> usize {
 }
 
 /// Judges what the subscriber saw against what was answered.
-pub(crate) fn judge(seen: &Seen, answered: &[Answered], appended: u64, gateway: &Gateway) {
+pub(crate) fn judge(seen: &Seen, answered: &[Answered], orders: &Orders, appended: u64, gateway: &Gateway) {
     let mut faults = seen.faults.clone();
     let mut fault = |text: String| faults.push(text);
 
@@ -125,21 +126,19 @@ pub(crate) fn judge(seen: &Seen, answered: &[Answered], appended: u64, gateway: 
         }
     }
 
-    for text in effects(seen, answered) {
+    for text in effects(seen, answered).into_iter().chain(commands(seen, orders)) {
         fault(text);
     }
-    for (terminal, kind) in [("atm-02", "txn.requested"), ("atm-03", "txn.started")] {
-        if !seen.events.values().any(|event| event["terminal"] == terminal && event["kind"] == kind) {
-            fault(format!("no {kind} of {terminal} was ever heard"));
-        }
-    }
     let starts = seen.events.values().filter(|event| event["kind"] == "gateway.started").count();
+    let heard: usize = orders.heard.iter().sum();
     let line = format!(
-        "{} events of {} answered lines, {} alerts, {} publishes that came again, {starts} starts of the gateway\n",
+        "{} events of {} answered lines, {} alerts, {} publishes that came again, {} commands of which {heard} were heard, \
+         {starts} starts of the gateway\n",
         seen.events.len(),
         answered.len(),
         alerts(seen),
-        seen.again
+        seen.again,
+        orders.accepted
     );
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     let shown: Vec<&str> = faults.iter().take(10).map(String::as_str).collect();
@@ -191,6 +190,28 @@ fn effects(seen: &Seen, answered: &[Answered]) -> Vec<String> {
         }
         if line.alerts && line.terminal == "atm-04" && kinds(event, "\"command.requested\"") != 1 {
             faults.push(format!("no command, or several, by {event}"));
+        }
+    }
+    faults
+}
+
+/// Each command that was acknowledged was asked for once, sent once at most, heard no oftener, and has ended once.
+fn commands(seen: &Seen, orders: &Orders) -> Vec<String> {
+    let mut faults = orders.faults.clone();
+    let mut steps: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for event in seen.events.values() {
+        if let (Some(id), Some(kind)) = (event["attributes"]["command_id"].as_str(), event["kind"].as_str()) {
+            *steps.entry((id, kind)).or_default() += 1;
+        }
+    }
+    for (number, heard) in orders.heard.iter().enumerate() {
+        let id = format!("k{number}");
+        let count = |kind| steps.get(&(id.as_str(), kind)).copied().unwrap_or(0);
+        let (requested, sent) = (count("command.requested"), count("command.sent"));
+        let ended: usize =
+            ["command.done", "command.refused", "command.expired", "command.unknown"].map(count).iter().sum();
+        if number < orders.accepted && (requested, ended) != (1, 1) || sent > 1 || *heard > sent {
+            faults.push(format!("{id}: requested {requested}, sent {sent}, heard {heard}, ended {ended} times"));
         }
     }
     faults

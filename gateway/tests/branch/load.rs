@@ -1,5 +1,7 @@
 //! What the terminals send, and what was answered to it.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use vestibule::simulate::Retry;
 use vestibule::simulate::jsonl::{Answer, Client, Line};
 
-use crate::gateway::{Gateway, Ports};
-use crate::process::until;
-use crate::{Figures, STALLED};
+use super::STALLED;
+use super::gateway::{Gateway, Ports};
+use super::process::until;
 
 /// TCP connections that send JSON lines of the first terminal.
 pub(crate) const CONNECTIONS: u64 = 8;
@@ -38,7 +40,8 @@ pub(crate) struct Answered {
 
 /// Everything under way.
 pub(crate) struct Load {
-    expected: usize,
+    enough: CancellationToken,
+    drafted: Arc<AtomicUsize>,
     progress: watch::Receiver<u64>,
     answered: Arc<Mutex<Vec<Answered>>>,
     refused: Arc<Mutex<Vec<String>>>,
@@ -97,13 +100,15 @@ fn jackpot(n: u64) -> [Draft; 5] {
 }
 
 impl Load {
-    pub(crate) fn start(figures: Figures, ports: &Ports, shutdown: &CancellationToken) -> Load {
+    /// Sends so many lines, and those of the jackpots, or fewer if that is enough before.
+    pub(crate) fn start(events: u64, ports: &Ports) -> Load {
         let (counted, progress) = watch::channel(0);
         let counted = Arc::new(counted);
         let (answered, refused) = (Arc::default(), Arc::default());
-        let jackpots = (figures.events / LINES_PER_JACKPOT).max(3);
+        let jackpots = (events / LINES_PER_JACKPOT).max(3);
         let mut load = Load {
-            expected: usize::try_from(figures.events + 5 * jackpots).unwrap(),
+            enough: CancellationToken::new(),
+            drafted: Arc::default(),
             progress: progress.clone(),
             answered,
             refused,
@@ -111,14 +116,14 @@ impl Load {
         };
         for connection in 0..CONNECTIONS {
             // The remainder goes to the first ones, so that the sum is what was asked for.
-            let lines = figures.events / CONNECTIONS + u64::from(connection < figures.events % CONNECTIONS);
+            let lines = events / CONNECTIONS + u64::from(connection < events % CONNECTIONS);
             let drafts = (0..lines).map(move |n| (0, line(connection, n)));
-            load.send(Client::new(ports.lines), drafts, progress.clone(), Some(Arc::clone(&counted)), shutdown);
+            load.send(Client::new(ports.lines), drafts, progress.clone(), Some(Arc::clone(&counted)));
         }
         // The jackpots are spread over the run: each waits until its share of the other lines is answered.
-        let share = figures.events / (jackpots + 1);
+        let share = events / (jackpots + 1);
         let drafts = (0..jackpots).flat_map(move |n| jackpot(n).into_iter().map(move |draft| ((n + 1) * share, draft)));
-        load.send(Client::new(ports.guarded), drafts, progress, None, shutdown);
+        load.send(Client::new(ports.guarded), drafts, progress, None);
         load
     }
 
@@ -129,27 +134,32 @@ impl Load {
         drafts: impl Iterator<Item = (u64, Draft)> + Send + 'static,
         mut progress: watch::Receiver<u64>,
         counted: Option<Arc<watch::Sender<u64>>>,
-        shutdown: &CancellationToken,
     ) {
         let retry = Retry { first: Duration::from_millis(10), most: Duration::from_millis(100) };
         let client = Client { retry, ..client };
         let (sender, lines) = mpsc::channel(32);
-        let drafted: Arc<Mutex<std::collections::HashMap<String, Draft>>> = Arc::default();
-        let (known, answered, refused) = (Arc::clone(&drafted), Arc::clone(&self.answered), Arc::clone(&self.refused));
-        self.tasks.push(tokio::spawn(async move {
+        let drafts_known: Arc<Mutex<HashMap<String, Draft>>> = Arc::default();
+        let (known, answered, refused) =
+            (Arc::clone(&drafts_known), Arc::clone(&self.answered), Arc::clone(&self.refused));
+        let (enough, drafted) = (self.enough.clone(), Arc::clone(&self.drafted));
+        let draft = async move {
             let mut bursts = tokio::time::interval(BURST_EVERY);
             for (nth, (after, draft)) in (0_u64..).zip(drafts) {
                 if nth % BURST == 0 {
                     bursts.tick().await;
                 }
-                let line = draft.line();
-                drafted.lock().unwrap().insert(line.id.clone(), draft);
-                if progress.wait_for(|count| *count >= after).await.is_err() || sender.send(line).await.is_err() {
+                if progress.wait_for(|count| *count >= after).await.is_err() {
                     return;
                 }
+                let Ok(place) = sender.reserve().await else { return };
+                let line = draft.line();
+                drafts_known.lock().unwrap().insert(line.id.clone(), draft);
+                drafted.fetch_add(1, Ordering::Relaxed);
+                place.send(line);
             }
-        }));
-        let shutdown = shutdown.clone();
+        };
+        // What was drafted is still delivered.
+        self.tasks.push(tokio::spawn(async move { enough.run_until_cancelled_owned(draft).await.unwrap_or_default() }));
         self.tasks.push(tokio::spawn(async move {
             let take = |line: Line, answer: Answer| {
                 let draft = known.lock().unwrap().remove(&line.id).expect("only what was sent is answered");
@@ -167,7 +177,7 @@ impl Load {
                     counted.send_modify(|count| *count += 1);
                 }
             };
-            client.deliver(lines, take, shutdown).await;
+            client.deliver(lines, take, CancellationToken::new()).await;
         }));
     }
 
@@ -190,9 +200,20 @@ impl Load {
         }
     }
 
+    /// What was answered until now.
+    pub(crate) fn answered(&self) -> Vec<Answered> {
+        self.answered.lock().unwrap().clone()
+    }
+
+    /// Drafts no more lines.
+    pub(crate) fn enough(&self) {
+        self.enough.cancel();
+    }
+
     /// Waits until every line is answered.
     pub(crate) async fn finish(self, gateway: &mut Gateway) -> Vec<Answered> {
-        let missing = || format!("{} of {} lines are answered", self.answered.lock().unwrap().len(), self.expected);
+        let drafted = || self.drafted.load(Ordering::Relaxed);
+        let missing = || format!("{} of {} lines are answered", self.answered.lock().unwrap().len(), drafted());
         until(STALLED, missing, async || {
             gateway.assert_alive();
             self.tasks.iter().all(JoinHandle::is_finished).then_some(())
@@ -200,8 +221,8 @@ impl Load {
         .await;
         let refused = self.refused.lock().unwrap();
         assert!(refused.is_empty(), "{} lines were refused, the first: {}", refused.len(), refused[0]);
-        let answered = self.answered.lock().unwrap();
-        assert_eq!(answered.len(), self.expected, "lines answered");
-        answered.clone()
+        let answered = self.answered();
+        assert_eq!(answered.len(), drafted(), "lines answered");
+        answered
     }
 }
