@@ -11,7 +11,7 @@
 #[path = "../it/fake_broker.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod fake_broker;
-#[path = "../kill/process.rs"]
+#[path = "../branch/process.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod process;
 
