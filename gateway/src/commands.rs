@@ -32,13 +32,13 @@ use tokio_util::sync::CancellationToken;
 pub use accept::Counter;
 pub use config::{Config, Trust};
 pub use gpio::open_line;
-pub use mqtt::Broker;
 pub use switch::{Line, OpenLine};
 
 use crate::auth::Auth;
 use crate::command::{Restart, Ways};
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::mqtt::Broker;
 use deliver::Delivery;
 use switch::Switches;
 
@@ -58,8 +58,8 @@ pub struct Parts {
     pub switches: BTreeMap<String, Restart>,
     /// What opens a line of this machine's pins.
     pub open_line: OpenLine,
-    /// The broker, where there is one.
-    pub broker: Option<Broker>,
+    /// The broker and the front of every topic there, `{root}/{site}/`, where there is one.
+    pub broker: Option<(Broker, String)>,
 }
 
 /// The running stage.
@@ -86,9 +86,10 @@ impl Commands {
         ));
         let mut running = None;
         let needed = config.mqtt || switches.values().any(|switch| switch.mqtt_topic.is_some());
-        let publisher = broker.filter(|_| needed).map(|broker| {
+        let publisher = broker.filter(|_| needed).map(|(broker, front)| {
             let (publisher, session) = mqtt::session(mqtt::Parts {
                 broker,
+                front,
                 config: Arc::clone(&config),
                 log: log.clone(),
                 auth,

@@ -42,7 +42,7 @@ pub use self::config::{Config, Reconnect};
 pub use self::identity::Identity;
 pub use self::lanes::Order;
 pub use self::states::IsThere;
-pub use self::topic::front;
+pub use self::topic::{client_id, front};
 use crate::log::Log;
 use crate::metrics::Metrics;
 pub use crate::mqtt::{Address, Tls, Version};

@@ -34,6 +34,7 @@ use crate::forward::{self, Forwarder};
 use crate::link::{self, Lines, Links};
 use crate::log::{Log, LogError, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
+use crate::mqtt::Broker;
 use crate::rules::{self, Rules};
 use crate::terminals::{Directory, Inventory, TerminalFold};
 use crate::{api, auth, clock};
@@ -297,20 +298,14 @@ fn switches(config: &Config) -> BTreeMap<String, Restart> {
     switched.collect()
 }
 
-/// The broker as the commands' own connection needs it: where the forwarder's is.
-fn broker(config: &Config) -> Option<commands::Broker> {
+/// The broker as the commands' own connection needs it: the forwarder's, under another client id.
+fn broker(config: &Config) -> Option<(Broker, String)> {
     let forward = config.forward.as_ref()?;
-    Some(commands::Broker {
-        host: forward.host.clone(),
-        port: forward.port,
-        username: forward.username.clone(),
-        password_file: forward.password_file.clone(),
-        keep_alive_s: forward.keep_alive_s,
-        connect_timeout_s: forward.connect_timeout_s,
-        ack_timeout_s: forward.ack_timeout_s,
-        client_id: format!("vestibule-{}-commands", config.gateway.id),
-        front: forward::front(&forward.root, &config.gateway.site),
-    })
+    let client_id = match config.commands.mqtt_client_id.as_str() {
+        "" => format!("{}-commands", forward::client_id(&config.gateway.id)),
+        own => own.to_owned(),
+    };
+    Some((forward.broker(client_id), forward::front(&forward.root, &config.gateway.site)))
 }
 
 /// What rules may ask of a terminal's profile.

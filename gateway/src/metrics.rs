@@ -111,7 +111,8 @@ metrics! {
     auth_tokens_fault: IntGauge = "vestibule_auth_tokens_fault", "1 while the tokens' file cannot be used and older tokens are in force.";
     commands: IntCounterVec = "vestibule_commands_total", "Steps of commands by source and by what became of them: requested, sent, done, refused, expired, unknown; and forbidden or unauthorised, which become none.", ["source", "outcome"];
     commands_open: IntGauge = "vestibule_commands_open", "Commands that wait for their terminal or its answer.";
-    commands_connected: IntGauge = "vestibule_commands_connected", "1 while the broker has accepted the connection for commands.";
+    commands_connections: IntCounterVec = "vestibule_commands_connections_total", "Attempts to connect to the broker for commands by outcome: connected, unreachable, tls, timeout, refused, failed.", ["outcome"];
+    commands_connected: IntGauge = "vestibule_commands_connected", "1 while the broker has accepted the connection for commands and, where they are heard from it, the subscription.";
     clock_state: IntGaugeVec = "vestibule_clock_state", "1 for what is known of this machine's clock, 0 for the others: right, wrong, unknown.", ["state"];
     clock_moves: IntCounterVec = "vestibule_clock_moves_total", "Times that the clock was moved while the gateway ran, by direction: forward, back.", ["direction"];
     clock_moved: IntGauge = "vestibule_clock_moved_seconds", "By how much the clock was moved since this process started, all moves together.";

@@ -22,4 +22,6 @@ pub(crate) use self::client::{Broken, Client};
 pub(crate) use self::round::Round;
 pub use self::tls::Tls;
 pub use self::wire::Version;
-pub(crate) use self::wire::{Content, Greeting, Limits, Packet, Publication, Verdict, Word};
+pub(crate) use self::wire::{
+    Content, Delivery, Greeting, Limits, MAX_INCOMING, Packet, Publication, Resume, Verdict, Word,
+};

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod material;
+mod signatures;
 mod time;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
 
 pub(crate) use self::certificate::{expiry, subject};
 pub(crate) use self::material::{Own, certificates, roots};
+pub(crate) use self::signatures::signatures_by_provider;
 pub(crate) use self::time::{dates, dates_of};
 
 /// Why a file of certificates or keys cannot be used.

@@ -44,7 +44,11 @@ impl Counter {
         Counter { log, config, ways, switched, metrics, noted: Mutex::default() }
     }
 
-    async fn take(&self, request: Request) -> Result<Command, Refusal> {
+    /// Takes a command, as [`Desk::ask`] does; and says whether it had been taken before.
+    ///
+    /// # Errors
+    /// Where it becomes no command.
+    pub(super) async fn take(&self, request: Request) -> Result<(Command, bool), Refusal> {
         let ask = Ask::read(&request.verb, &request.arguments).map_err(|why| Refusal::new(Code::BadRequest, why))?;
         self.permit(&request)?;
         if !self.ways.knows(&request.terminal) {
@@ -53,7 +57,7 @@ impl Counter {
         let (now, synced) = clock::now();
         let command = self.command(request, now, synced)?;
         if let Some(known) = self.known(&command)? {
-            return Ok(known);
+            return Ok((known, true));
         }
         let steps = self.steps(command, ask, now)?;
         let end = steps.last().cloned().ok_or_else(unavailable)?;
@@ -64,9 +68,9 @@ impl Counter {
         }
         submission.commands.push(CommandChange::New(end.clone()));
         match self.log.submit(submission).await {
-            Ok(_) => Ok(end),
+            Ok(_) => Ok((end, false)),
             // Somebody else was faster with the same id.
-            Err(LogError::Refused(_)) => self.known(&end)?.ok_or_else(unavailable),
+            Err(LogError::Refused(_)) => Ok((self.known(&end)?.ok_or_else(unavailable)?, true)),
             Err(error @ LogError::NoRoom(_)) => Err(Refusal::new(Code::DiskFull, error.to_string())),
             Err(_) => Err(unavailable()),
         }
@@ -193,7 +197,7 @@ impl Counter {
 impl Desk for Arc<Counter> {
     fn ask(&self, request: Request) -> BoxFuture<'static, Result<Command, Refusal>> {
         let counter = Arc::clone(self);
-        async move { counter.take(request).await }.boxed()
+        async move { Ok(counter.take(request).await?.0) }.boxed()
     }
 }
 

@@ -2,60 +2,35 @@
 //!
 //! The session outlives the connection, and a command is acknowledged by hand behind its commit: what the gateway has not
 //! kept the broker brings again. Results are told from the log's table, one at a time, each until the broker has
-//! acknowledged it. As in the forwarder, each connection has a client of its own; nothing that the library queues is trusted.
+//! acknowledged it. As in the forwarder, nothing of a connection outlives it on our side: a publish that was not acknowledged is made
+//! anew, from the table, under another packet id.
 
 mod connection;
+mod deal;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rumqttc::NetworkOptions;
-use rumqttc::v5::{AsyncClient, MqttOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Counter};
 use crate::auth::Auth;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
+use crate::mqtt::{Broken, Broker, Greeting, Resume, Round, Unfit};
 use connection::Connection;
 
-/// First and longest pause before the next connection.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A connection that lasted this long was a good one; so was one that has carried something.
+const STABLE: Duration = Duration::from_secs(10);
 /// Commands that the broker may bring before the first is acknowledged.
-const RECEIVE: u16 = 16;
-/// Largest packet taken.
-const PACKET_BYTES: u32 = 64 * 1024;
-/// What the library holds for us before it takes it up.
-const CALLS: usize = 64;
-
-/// Where the broker is, and who we are to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port of MQTT 5.
-    pub port: u16,
-    /// User name.
-    pub username: Option<String>,
-    /// File with the password and nothing else.
-    pub password_file: Option<PathBuf>,
-    /// Seconds of silence after which the broker is pinged.
-    pub keep_alive_s: u16,
-    /// Seconds for name lookup, TCP and MQTT handshake together.
-    pub connect_timeout_s: u16,
-    /// Seconds after which a missing acknowledgement ends the connection.
-    pub ack_timeout_s: u16,
-    /// The client id, where the commands' settings have none.
-    pub client_id: String,
-    /// The front of every topic: `{root}/{site}/`.
-    pub front: String,
-}
+const AT_ONCE: u16 = 16;
 
 /// What a session is built from.
 pub(super) struct Parts {
     pub(super) broker: Broker,
+    /// The front of every topic: `{root}/{site}/`.
+    pub(super) front: String,
     pub(super) config: Arc<Config>,
     pub(super) log: Log,
     pub(super) auth: Auth,
@@ -102,9 +77,47 @@ impl Publisher {
     }
 }
 
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Client(#[from] Broken),
+    #[error("{0}")]
+    File(#[from] Unfit),
+    #[error("it takes no QoS 1")]
+    Unsuitable,
+    #[error("it did not answer us within {0:?}")]
+    AckTimeout(Duration),
+    #[error("a command could not be kept")]
+    NotKept,
+    #[error("{0}")]
+    Log(#[from] LogError),
+}
+
+impl Lost {
+    /// The outcome of an attempt, as a metric label.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Lost::Client(broken) => broken.outcome(),
+            Lost::Unsuitable => "refused",
+            Lost::File(_) | Lost::AckTimeout(_) | Lost::NotKept | Lost::Log(_) => "failed",
+        }
+    }
+}
+
+/// Why we left a connection in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// We were asked to stop.
+    Stopped,
+    /// The files that it was made with have changed.
+    ForNewFiles,
+}
+
 /// All connections, one after the other.
 pub(super) struct Session {
     parts: Parts,
+    round: Round,
     wanted: mpsc::Receiver<Wanted>,
     connected: watch::Sender<bool>,
 }
@@ -113,77 +126,85 @@ pub(super) struct Session {
 pub(super) fn session(parts: Parts) -> (Publisher, Session) {
     let (sender, wanted) = mpsc::channel(4);
     let (connected, watched) = watch::channel(false);
-    (Publisher { wanted: sender, connected: watched }, Session { parts, wanted, connected })
+    let round = Round::new(parts.broker.addresses.clone(), parts.broker.reconnect);
+    (Publisher { wanted: sender, connected: watched }, Session { parts, round, wanted, connected })
 }
 
 impl Session {
-    /// Connects again and again until it is stopped.
+    /// Connects again and again until it is stopped, or the log has stopped.
     pub(super) async fn run(mut self) {
-        let mut pause = PAUSES.0;
-        let mut said = false;
         while !self.parts.stop.is_cancelled() {
-            let options = match self.options() {
-                Ok(options) => options,
-                Err(why) => {
-                    tracing::error!(why, "The connection for commands cannot be made.");
-                    if self.pause(pause).await {
-                        continue;
-                    }
-                    return;
-                }
-            };
-            let (client, eventloop) = AsyncClient::new(options, CALLS);
-            let connection = Connection::new(&self.parts, client, eventloop);
-            let (was_up, end) = connection.run(&mut self.wanted, &self.connected).await;
-            self.connected.send_if_modified(std::mem::take);
+            let mut good = false;
+            let end = self.connect(&mut good).await;
+            let was_up = self.connected.send_if_modified(std::mem::take);
             self.parts.metrics.commands_connected.set(0);
-            if was_up {
-                (pause, said) = (PAUSES.0, false);
+            match end {
+                Ok(Left::Stopped) => return,
+                Ok(Left::ForNewFiles) => continue,
+                Err(Lost::Log(LogError::Stopped)) => return,
+                Err(lost) => {
+                    let reason = lost.to_string();
+                    if !was_up {
+                        self.parts.metrics.commands_connections.with_label_values(&[lost.outcome()]).inc();
+                    }
+                    let what = if was_up { "Lost the broker" } else { "Not connected to the broker" };
+                    if let Some(address) = self.round.complain(&reason) {
+                        tracing::warn!(broker = %address, reason, "{what}, where commands come from; trying again.");
+                    }
+                }
             }
-            if !std::mem::replace(&mut said, true) && !self.parts.stop.is_cancelled() {
-                tracing::warn!(end, "There is no connection to the broker for commands; trying again.");
+            if let Some(pause) = self.round.next(good) {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.parts.stop.cancelled() => return,
+                }
             }
-            if !self.pause(pause).await {
-                return;
-            }
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    /// Waits; false where it is to end.
-    async fn pause(&self, pause: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => true,
-            () = self.parts.stop.cancelled() => false,
+    /// One connection from its first byte to its end. `good` tells whether it carried something or lasted for a while.
+    async fn connect(&mut self, good: &mut bool) -> Result<Left, Lost> {
+        let Session { parts, round, wanted, connected } = self;
+        let Some(address) = round.current().cloned() else { return Err(Lost::Unsuitable) };
+        let broker = parts.broker.clone();
+        let door = tokio::task::spawn_blocking(move || broker.door(address)).await;
+        let door = door.map_err(|error| Unfit("internal", error.to_string()))??;
+        let greeting = Greeting {
+            client_id: parts.broker.client_id.clone(),
+            keep_alive_s: parts.broker.keep_alive_s,
+            will: None,
+            session: parts.resume(),
+        };
+        let (client, limits) = tokio::select! {
+            opened = door.open(&greeting) => opened?,
+            () = parts.stop.cancelled() => return Ok(Left::Stopped),
+        };
+        if !limits.acknowledges {
+            return Err(Lost::Unsuitable);
         }
+        round.connected();
+        let (broker, resumed) = (round.current().map(ToString::to_string), limits.resumed);
+        tracing::info!(broker, version = parts.broker.version.name(), resumed, "Connected to the broker for commands.");
+        connected.send_replace(true);
+        parts.metrics.commands_connections.with_label_values(&["connected"]).inc();
+        let since = Instant::now();
+        let mut connection = Connection::new(parts, client, limits, door.watch);
+        let end = connection.serve(wanted).await;
+        *good = connection.carried() || since.elapsed() >= STABLE;
+        if end.is_ok() {
+            connection.leave().await;
+        }
+        end
     }
+}
 
-    fn options(&self) -> Result<MqttOptions, String> {
-        let Parts { broker, config, .. } = &self.parts;
-        let client_id = Some(config.mqtt_client_id.as_str()).filter(|id| !id.is_empty()).unwrap_or(&broker.client_id);
-        // The client library joins host and port with a colon.
-        let host = broker.host.trim();
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
-        let mut options = MqttOptions::new(client_id, host, broker.port);
-        // Less than five seconds would be a panic.
-        options.set_keep_alive(Duration::from_secs(u64::from(broker.keep_alive_s.max(5))));
-        options.set_clean_start(false);
-        options.set_session_expiry_interval(Some(config.mqtt_session_s));
-        options.set_receive_maximum(Some(RECEIVE));
-        options.set_max_packet_size(Some(PACKET_BYTES));
-        options.set_manual_acks(true);
-        options.set_connection_timeout(u64::from(broker.connect_timeout_s.max(1)));
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        options.set_network_options(network);
-        if let Some(username) = broker.username.as_deref().filter(|name| !name.is_empty()) {
-            let password = match &broker.password_file {
-                Some(path) => std::fs::read_to_string(path)
-                    .map_err(|error| format!("the password file {} cannot be read: {error}", path.display()))?,
-                None => String::new(),
-            };
-            options.set_credentials(username, password.trim_end_matches(['\r', '\n']));
+impl Parts {
+    /// What the broker is to keep of us: nothing, where we hear no commands.
+    fn resume(&self) -> Resume {
+        if self.config.mqtt {
+            Resume::Within { seconds: self.config.mqtt_session_s, at_once: AT_ONCE }
+        } else {
+            Resume::Never
         }
-        Ok(options)
     }
 }

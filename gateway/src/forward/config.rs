@@ -187,6 +187,7 @@ impl Config {
             keep_alive_s: self.keep_alive_s.max(5),
             connect_timeout_s: self.connect_timeout_s,
             ack_timeout_s: self.ack_timeout_s,
+            reconnect: self.reconnect_ms.pauses(),
             max_packet_bytes: self.max_packet_bytes,
         }
     }

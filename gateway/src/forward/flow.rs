@@ -133,8 +133,14 @@ impl Session {
             return Err(Lost::AckTimeout(patience));
         }
         connection.client.keep_alive(now, patience)?;
-        if connection.is_forwarding() && connection.watch.has_changed() {
-            self.renew(connection).await;
+        if connection.is_forwarding()
+            && let Some(usable) = self.broker.changed_files(&mut connection.watch).await
+        {
+            let outcome = if usable { "taken" } else { "unusable" };
+            self.metrics.forward_file_changes.with_label_values(&[outcome]).inc();
+            if usable {
+                connection.phase = Phase::Renewing;
+            }
         }
         if connection.dead_letters > 1 {
             tracing::warn!(events = connection.dead_letters, "events cannot be forwarded and were set aside");
@@ -154,25 +160,6 @@ impl Session {
         }
         connection.states.hurry();
         connection.phase = Phase::Draining(head);
-    }
-
-    /// A file that this connection was made with has changed: the connection is left in order, and another made, unless
-    /// the new file is no good.
-    async fn renew(&self, connection: &mut Connection) {
-        let config = self.config.clone();
-        let faults = tokio::task::spawn_blocking(move || config.unreadable()).await.unwrap_or_default();
-        let outcome = if faults.is_empty() { "taken" } else { "unusable" };
-        self.metrics.forward_file_changes.with_label_values(&[outcome]).inc();
-        match faults.first() {
-            None => {
-                tracing::info!("a password, token or certificate file has changed; the broker is connected to anew");
-                connection.phase = Phase::Renewing;
-            }
-            Some((key, reason)) => {
-                tracing::error!(key, reason, "a file has changed and cannot be used; the connection stays as it is");
-                connection.watch.take();
-            }
-        }
     }
 
     /// The steps of the farewell, each when the one before is done.

@@ -11,7 +11,7 @@ use super::config::Config;
 use super::identity::Identity;
 use super::payload::Envelope;
 use super::states::IsThere;
-use super::topic::{Topics, push_encoded};
+use super::topic::{Topics, client_id};
 use crate::log::{Log, LogError, Moved, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 use crate::mqtt::{Broken, Broker, Round, Unfit};
@@ -77,6 +77,10 @@ impl Session {
         is_there: IsThere,
         stop: CancellationToken,
     ) -> Self {
+        let client_id = match config.client_id.as_str() {
+            "" => client_id(&identity.gateway),
+            own => own.to_owned(),
+        };
         Session {
             topics: Topics::new(&config.root, &identity),
             envelope: Envelope::new(&identity, log.id_prefix()),
@@ -87,7 +91,7 @@ impl Session {
             refused: HashMap::new(),
             limit: config.window,
             round: Round::new(config.addresses(), config.reconnect_ms.pauses()),
-            broker: config.broker(client_id(&config, &identity)),
+            broker: config.broker(client_id),
             config,
             identity,
             log,
@@ -144,15 +148,4 @@ impl Session {
             gauge.set(i64::from(connected && current));
         }
     }
-}
-
-/// The configured client id, or one after the gateway's name, in characters that every broker accepts.
-fn client_id(config: &Config, identity: &Identity) -> String {
-    let mut id = config.client_id.clone();
-    if id.is_empty() {
-        id.push_str("vestibule-");
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        push_encoded(&mut id, &identity.gateway, |c| !plain(c));
-    }
-    id
 }

@@ -10,7 +10,7 @@ use super::flow;
 use super::health::Status;
 use super::session::{Left, Lost, Session};
 use crate::log::LogError;
-use crate::mqtt::{Broken, Client, Door, Greeting, Limits, Unfit, chance};
+use crate::mqtt::{Broken, Client, Door, Greeting, Limits, Resume, Unfit, chance};
 
 /// A connection that lasted this long was a good one; so was one that took a whole window of events.
 const STABLE: Duration = Duration::from_secs(10);
@@ -63,7 +63,8 @@ impl Session {
         let greeting = Greeting {
             client_id: self.broker.client_id.clone(),
             keep_alive_s: self.broker.keep_alive_s,
-            will: self.health(Status::Offline, number),
+            will: Some(self.health(Status::Offline, number)),
+            session: Resume::Never,
         };
         let Some((client, limits)) = self.welcome(&door, &greeting).await? else { return Ok(Left::Stopped) };
         if !limits.acknowledges {

@@ -22,6 +22,9 @@ impl Session {
             Word::Ack(id, verdict) => self.answered(connection, id, verdict, now),
             Word::Pong => {}
             Word::Goodbye(why) => return Err(Broken::Ended(why).into()),
+            Word::Delivery(_) | Word::Subscribed(..) => {
+                return Err(Broken::Ended("it sent what nobody has asked for".to_owned()).into());
+            }
             Word::Welcome(_) | Word::Refusal(_) => {
                 return Err(Broken::Ended("it answered our greeting twice".to_owned()).into());
             }

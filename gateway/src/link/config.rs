@@ -265,7 +265,7 @@ fn frame_fault(protocol: Protocol, bytes: usize) -> Option<(&'static str, String
 
 /// Protocols that have no words for a terminal, and those of which we only read what they say.
 fn commands_fault(protocol: Protocol) -> Option<(&'static str, String)> {
-    (protocol != Protocol::Ndc)
+    (!matches!(protocol, Protocol::Ndc | Protocol::Xfs4iot))
         .then(|| ("commands", format!("terminals of protocol {} are only listened to", protocol.name())))
 }
 

@@ -1,8 +1,10 @@
 //! XFS4IoT: the services of a terminal, found by asking its publisher, each heard on a WebSocket of its own.
 //!
-//! Nothing is ever sent but the questions of [`Query`], which change nothing; a service sends its unsolicited events to
-//! every client that is connected.
+//! Nothing is ever sent but the questions of [`Query`], which change nothing, and on a link with `commands = true` a
+//! [`Reset`](crate::protocol::xfs4iot::Reset) that somebody has asked for; a service sends its unsolicited events to every
+//! client that is connected.
 
+mod reset;
 mod socket;
 
 use std::collections::BTreeSet;
@@ -14,6 +16,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address::Address;
 use super::backoff::Backoff;
@@ -22,6 +25,7 @@ use super::intake::Intake;
 use super::session::End;
 use crate::event::{Event, Kind};
 use crate::protocol::xfs4iot::{Query, Service};
+use reset::Board;
 use socket::{Heard, Socket};
 
 /// Where a publisher is, under every port.
@@ -113,15 +117,18 @@ async fn ask(address: &Address, publisher: &Service, intake: &Intake) -> Result<
 /// Hears all services until none is left; true where one was connected at all.
 async fn hear_all(address: &Address, services: BTreeSet<Service>, intake: &Arc<Intake>) -> bool {
     let live = Arc::new(AtomicUsize::new(0));
+    let board = Board::new();
+    let _takes_resets = AbortOnDropHandle::new(tokio::spawn(reset::serve(Arc::clone(&board), Arc::clone(intake))));
     let stop = CancellationToken::new();
     let _ends_them = stop.clone().drop_guard();
     let mut tasks = JoinSet::new();
     let start = |service: Service, first: Duration| {
-        let (address, intake, live, stop) = (address.clone(), Arc::clone(intake), Arc::clone(&live), stop.clone());
+        let (address, intake, stop) = (address.clone(), Arc::clone(intake), stop.clone());
+        let (live, board) = (Arc::clone(&live), Arc::clone(&board));
         async move {
             tokio::select! {
                 () = stop.cancelled() => (service, false),
-                was_up = sleep_then_keep(first, &address, &service, &intake, &live) => (service, was_up),
+                was_up = sleep_then_keep(first, &address, &service, &intake, (&live, &board)) => (service, was_up),
             }
         }
     };
@@ -144,16 +151,21 @@ async fn sleep_then_keep(
     address: &Address,
     service: &Service,
     intake: &Arc<Intake>,
-    live: &AtomicUsize,
+    shared: (&AtomicUsize, &Arc<Board>),
 ) -> bool {
     tokio::select! {
-        () = sleep(first) => keep(address, service, intake, live).await,
+        () = sleep(first) => keep(address, service, intake, shared).await,
         () = intake.stop().cancelled() => false,
     }
 }
 
 /// Keeps one service connected, until it has failed too often while no other is.
-async fn keep(address: &Address, service: &Service, intake: &Arc<Intake>, live: &AtomicUsize) -> bool {
+async fn keep(
+    address: &Address,
+    service: &Service,
+    intake: &Arc<Intake>,
+    (live, board): (&AtomicUsize, &Arc<Board>),
+) -> bool {
     let mut backoff = Backoff::new();
     let (mut was_up, mut failures) = (false, 0);
     loop {
@@ -165,7 +177,7 @@ async fn keep(address: &Address, service: &Service, intake: &Arc<Intake>, live: 
             Ok(socket) => {
                 (was_up, failures) = (true, 0);
                 let begun = Instant::now();
-                if let End::Stopping = hear(socket, service, intake, live).await {
+                if let End::Stopping = hear(socket, service, intake, (live, board)).await {
                     return true;
                 }
                 backoff.reset_after(begun.elapsed());
@@ -186,11 +198,16 @@ async fn keep(address: &Address, service: &Service, intake: &Arc<Intake>, live: 
 }
 
 /// Hears one connection to its end.
-async fn hear(mut socket: Socket, service: &Service, intake: &Arc<Intake>, live: &AtomicUsize) -> End {
+async fn hear(
+    mut socket: Socket,
+    service: &Service,
+    intake: &Arc<Intake>,
+    (live, board): (&AtomicUsize, &Arc<Board>),
+) -> End {
     let Some(terminal) = intake.expected() else { return End::Unwelcome("a link of no terminal".to_owned()) };
     live.fetch_add(1, Ordering::Relaxed);
     intake.begin(&terminal, &format!("service {} connected", service.name()));
-    let end = socket.hear(service, intake, &terminal).await;
+    let end = socket.hear(service, intake, &terminal, board).await;
     let left = live.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
     intake.shared.metrics.link_reconnects.with_label_values(&intake.labels()).inc();
     tracing::info!(link = intake.name, service = service.name(), %end, "The connection to a service has ended.");

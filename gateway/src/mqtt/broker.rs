@@ -34,6 +34,8 @@ pub struct Broker {
     pub connect_timeout_s: u16,
     /// Seconds after which a missing acknowledgement ends the connection.
     pub ack_timeout_s: u16,
+    /// First and longest pause between rounds of the brokers.
+    pub reconnect: (Duration, Duration),
     /// Most bytes of one packet.
     pub max_packet_bytes: u32,
 }
@@ -65,6 +67,26 @@ impl Broker {
         let tls = tls.and_then(|tls| tls.read().err()).map(|why| ("tls", why));
         let login = self.login().err().map(|Unfit(key, why)| (key, why));
         tls.into_iter().chain(login).collect()
+    }
+
+    /// Whether files that a connection was made with, and that have changed, can be used: then it is to be left for a new
+    /// one. `None` where nothing has changed. What cannot be used is passed over until the next change.
+    pub(crate) async fn changed_files(&self, watch: &mut Watch) -> Option<bool> {
+        if !watch.has_changed() {
+            return None;
+        }
+        let broker = self.clone();
+        let faults = tokio::task::spawn_blocking(move || broker.unreadable()).await.unwrap_or_default();
+        match faults.first() {
+            None => {
+                tracing::info!("a password, token or certificate file has changed; the broker is connected to anew")
+            }
+            Some((key, reason)) => {
+                tracing::error!(key, reason, "a file has changed and cannot be used; the connection stays as it is");
+                watch.take();
+            }
+        }
+        Some(faults.is_empty())
     }
 
     /// Reads the files that a connection to this address needs. Blocks for the time of a few small reads.
@@ -132,6 +154,7 @@ mod tests {
             keep_alive_s: 15,
             connect_timeout_s: 20,
             ack_timeout_s: 10,
+            reconnect: (Duration::from_secs(1), Duration::from_secs(2)),
             max_packet_bytes: 1024,
         };
         let with_token = Broker { token_file: Some(path.clone()), ..nobody.clone() };

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use super::broker::Login;
 use super::tls;
-use super::wire::{Garbled, Greeting, Limits, Packet, Version, Word};
+use super::wire::{Garbled, Greeting, Limits, Packet, Reader, Version, Word};
 
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
@@ -80,6 +80,7 @@ impl Broken {
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
     version: Version,
+    reader: Reader,
     heard: BytesMut,
     unsaid: BytesMut,
     /// Whether the stream may hold bytes back that were written to it.
@@ -124,6 +125,7 @@ impl Client {
         let mut client = Client {
             stream,
             version,
+            reader: Reader::new(version),
             heard: BytesMut::with_capacity(CHUNK),
             unsaid: BytesMut::new(),
             unflushed: false,
@@ -142,7 +144,9 @@ impl Client {
             }
             Word::Refusal(why) => Err(Broken::Refused(why)),
             Word::Goodbye(why) => Err(Broken::Ended(why)),
-            Word::Ack(..) | Word::Pong => Err(Broken::Refused("it answered before it accepted us".to_owned())),
+            Word::Ack(..) | Word::Subscribed(..) | Word::Delivery(_) | Word::Pong => {
+                Err(Broken::Refused("it answered before it accepted us".to_owned()))
+            }
         }
     }
 
@@ -154,6 +158,16 @@ impl Client {
     /// Puts a packet behind what is to be written; [`Client::hear`] writes it.
     pub(crate) fn say(&mut self, packet: Packet, id: u16) -> Result<(), Broken> {
         Ok(packet.write(id, &mut self.unsaid)?)
+    }
+
+    /// Puts a subscription behind what is to be written.
+    pub(crate) fn subscribe(&mut self, filter: String, id: u16) -> Result<(), Broken> {
+        Ok(self.version.subscribe(filter, id, &mut self.unsaid)?)
+    }
+
+    /// Puts an acknowledgement behind what is to be written.
+    pub(crate) fn acknowledge(&mut self, id: u16) {
+        self.version.acknowledge(id, &mut self.unsaid);
     }
 
     /// Pings a broker that we did not speak to, or that did not speak to us, for the time of the keep-alive.
@@ -171,7 +185,7 @@ impl Client {
 
     /// A word that has arrived whole.
     pub(crate) fn heard(&mut self) -> Result<Option<Word>, Broken> {
-        let word = self.version.read(&mut self.heard)?;
+        let word = self.reader.read(&mut self.heard)?;
         if word == Some(Word::Pong) {
             self.pinged_at = None;
         }
@@ -254,11 +268,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::mqtt::wire::Publication;
+    use crate::mqtt::wire::{Publication, Resume};
 
     fn greeting() -> Greeting {
         let will = Publication { topic: "h".to_owned(), payload: bytes::Bytes::new(), retain: false, content: None };
-        Greeting { client_id: "id".to_owned(), keep_alive_s: 15, will }
+        Greeting { client_id: "id".to_owned(), keep_alive_s: 15, will: Some(will), session: Resume::Never }
     }
 
     /// A client, and the other end of its line after the welcome.

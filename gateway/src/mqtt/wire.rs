@@ -4,16 +4,19 @@
 //! id for a publish, reuses ids early, resends after a reconnection and reads nothing while it cannot write: here ids are
 //! our own, and what the broker has not acknowledged is known from the log alone.
 
+mod delivery;
 mod v311;
 mod v5;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::broker::Login;
+pub(crate) use delivery::Delivery;
+use delivery::Front;
 
-/// Most bytes of a packet that a broker may send us: acknowledgements and refusals with a sentence.
-const MAX_INCOMING: u32 = 64 * 1024;
+/// Most bytes of a packet that a broker may send us: messages, acknowledgements, refusals with a sentence.
+pub(crate) const MAX_INCOMING: u32 = 64 * 1024;
 
 /// The version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -32,7 +35,24 @@ pub enum Version {
 pub(crate) struct Greeting {
     pub(crate) client_id: String,
     pub(crate) keep_alive_s: u16,
-    pub(crate) will: Publication,
+    /// What the broker says in our place when we are gone.
+    pub(crate) will: Option<Publication>,
+    /// Whether we begin anew, or go on where the connection before has ended.
+    pub(crate) session: Resume,
+}
+
+/// What the broker keeps of us beyond a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Nothing, and what it has kept is forgotten.
+    Never,
+    /// Our subscriptions, and what came for them, for so many seconds; MQTT 3.1.1 cannot say for how long.
+    Within {
+        /// Seconds after the end of a connection.
+        seconds: u32,
+        /// Messages that it may deliver before the first is acknowledged; MQTT 5 alone can say it.
+        at_once: u16,
+    },
 }
 
 /// What is published at QoS 1.
@@ -67,6 +87,8 @@ pub(crate) struct Limits {
     pub(crate) acknowledges: bool,
     /// The keep-alive that it wants instead of ours, in seconds.
     pub(crate) keep_alive_s: Option<u16>,
+    /// Whether it has kept a session of ours.
+    pub(crate) resumed: bool,
 }
 
 /// What a broker says.
@@ -78,6 +100,10 @@ pub(crate) enum Word {
     Refusal(String),
     /// The message of this packet id is dealt with.
     Ack(u16, Verdict),
+    /// Whether a subscription of this packet id is in force, at QoS 1 at least.
+    Subscribed(u16, bool),
+    /// A message that we subscribed to.
+    Delivery(Delivery),
     /// It is there.
     Pong,
     /// It ends the connection: why.
@@ -145,7 +171,7 @@ impl Version {
         self == Version::V5
     }
 
-    /// Appends the first packet of a connection. The session is always a clean one.
+    /// Appends the first packet of a connection.
     pub(super) fn greet(self, greeting: &Greeting, login: &Login, out: &mut BytesMut) -> Result<(), Garbled> {
         match self {
             Version::V5 => v5::greet(greeting, login, out),
@@ -161,6 +187,22 @@ impl Version {
         }
     }
 
+    /// Appends the wish to be sent what is published on topics like this one, by QoS 1; nothing that was retained, where
+    /// it can be said.
+    pub(super) fn subscribe(self, filter: String, id: u16, out: &mut BytesMut) -> Result<(), Garbled> {
+        match self {
+            Version::V5 => v5::subscribe(filter, id, out),
+            Version::V311 => v311::subscribe(filter, id, out),
+        }
+    }
+
+    /// Appends the word that a message was taken.
+    pub(super) fn acknowledge(self, id: u16, out: &mut BytesMut) {
+        // Success is the same four bytes in both versions.
+        let [high, low] = id.to_be_bytes();
+        out.extend_from_slice(&[0x40, 2, high, low]);
+    }
+
     /// Appends the question whether the broker is there.
     pub(super) fn ping(self, out: &mut BytesMut) {
         // The same two bytes in both versions.
@@ -171,14 +213,46 @@ impl Version {
     pub(super) fn leave(self, out: &mut BytesMut) {
         out.extend_from_slice(&[0xe0, 0]);
     }
+}
+
+/// Reads what a broker says.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) version: Version,
+    /// A message that is too large, and bytes of it that are still to come.
+    passing: Option<(Delivery, usize)>,
+}
+
+impl Reader {
+    pub(super) fn new(version: Version) -> Reader {
+        Reader { version, passing: None }
+    }
 
     /// Takes the next word from the front of what was heard; `None` where it is not whole yet.
-    pub(super) fn read(self, heard: &mut BytesMut) -> Result<Option<Word>, Garbled> {
-        match self {
+    pub(super) fn read(&mut self, heard: &mut BytesMut) -> Result<Option<Word>, Garbled> {
+        if self.passing.is_none() && heard.first().is_some_and(|first| first >> 4 == 3) {
+            match delivery::read(self.version, heard, most())? {
+                Front::Half => return Ok(None),
+                Front::Delivery(delivery, left) => self.passing = Some((delivery, left)),
+            }
+        }
+        if let Some((_, left)) = &mut self.passing {
+            let now = heard.len().min(*left);
+            heard.advance(now);
+            *left -= now;
+            let whole = self.passing.take_if(|(_, left)| *left == 0);
+            return Ok(whole.map(|(delivery, _)| Word::Delivery(delivery)));
+        }
+        match self.version {
             Version::V5 => v5::read(heard),
             Version::V311 => v311::read(heard),
         }
     }
+}
+
+/// Bytes of a packet that are taken.
+fn most() -> usize {
+    usize::try_from(MAX_INCOMING).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ impl Protocol {
     /// The message that asks for it, without framing; `None` where there is none.
     pub fn command(self, ask: Ask, to: &Addressee<'_>) -> Option<Vec<u8>> {
         if self != Protocol::Ndc {
-            return None;
+            // To XFS4IoT services each connection says its own.
+            return (self == Protocol::Xfs4iot && self.can(ask)).then(Vec::new);
         }
         let sequence = format!("{:03}", to.number % 999 + 1);
         let command = match ask {

@@ -10,6 +10,7 @@
 
 mod leaves;
 mod query;
+mod reset;
 mod units;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use serde_json::value::RawValue;
 use super::Fault;
 use crate::event::Device;
 pub use query::{Query, Service, services};
+pub use reset::{Outcome, Reset, told};
 pub use units::Unit;
 
 /// Largest message accepted, in bytes. Capabilities of a whole terminal have some hundred thousand.

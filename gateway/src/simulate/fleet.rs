@@ -17,7 +17,7 @@ use super::journal::Words;
 use super::line::Line;
 use super::pty::{self, Near, Pty};
 use super::script::{Play, Script};
-use super::talk::{Clock, Talk, Voice, overdue};
+use super::talk::{Clock, Talk, Talks, Voice, overdue};
 use super::tempo::Tempo;
 use super::{Retry, iso8583, journal, jsonl, ndc, triton, upload, xfs4iot};
 use crate::profile::Profile;
@@ -146,7 +146,11 @@ impl Fleet {
                 jsonl::Terminal { client, script, seed, source, tempo, clock }.run(shutdown.clone()).await;
                 Ok(())
             }
-            Protocol::Triton => self.triton(name, seed, place, shutdown).await,
+            Protocol::Triton => {
+                let voice = triton::Voice::new(name.text, seed);
+                let talk = triton::Talk::new(voice, Play::new(self.script, seed), self.tempo);
+                on(place, talk, &self.figures, shutdown).await
+            }
             Protocol::Xfs4iot => {
                 let Place::Listen(listener) = place else { return Err(io::ErrorKind::Unsupported.into()) };
                 let terminal = xfs4iot::Terminal::new(xfs4iot::Voice::default().services());
@@ -169,37 +173,7 @@ impl Fleet {
         shutdown: &CancellationToken,
     ) -> io::Result<()> {
         let talk = Talk::new(voice, Play::new(self.script, seed), self.tempo, self.clock, framing).hearing(back);
-        match place {
-            Place::Call(address) => {
-                talk.call(Line::new(address, Retry::default()), &self.figures, shutdown).await;
-                Ok(())
-            }
-            Place::Pty(mut line) => {
-                talk.keep_on(&mut line.near, &self.figures, shutdown).await?;
-                line.emptied(shutdown).await;
-                Ok(())
-            }
-            Place::Serial(port) => talk.keep_on(*port, &self.figures, shutdown).await,
-            Place::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    async fn triton(self, name: Name, seed: u64, place: Place, shutdown: &CancellationToken) -> io::Result<()> {
-        let voice = triton::Voice::new(name.text, seed);
-        let talk = triton::Talk::new(voice, Play::new(self.script, seed), self.tempo);
-        match place {
-            Place::Call(address) => {
-                talk.call(Line::new(address, Retry::default()), &self.figures, shutdown).await;
-                Ok(())
-            }
-            Place::Pty(mut line) => {
-                talk.keep_on(&mut line.near, &self.figures, shutdown).await?;
-                line.emptied(shutdown).await;
-                Ok(())
-            }
-            Place::Serial(port) => talk.keep_on(*port, &self.figures, shutdown).await,
-            Place::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        on(place, talk, &self.figures, shutdown).await
     }
 
     /// The spec that the model names, else the first that there is.
@@ -207,5 +181,22 @@ impl Fleet {
         let named = self.profile.iso8583.named();
         let spec = named.or_else(|| Spec::builtin().first()).cloned();
         spec.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Has it talk at this place.
+async fn on(place: Place, talk: impl Talks, figures: &Figures, shutdown: &CancellationToken) -> io::Result<()> {
+    match place {
+        Place::Call(address) => {
+            talk.call(Line::new(address, Retry::default()), figures, shutdown).await;
+            Ok(())
+        }
+        Place::Pty(mut line) => {
+            talk.keep_on(&mut line.near, figures, shutdown).await?;
+            line.emptied(shutdown).await;
+            Ok(())
+        }
+        Place::Serial(port) => talk.keep_on(*port, figures, shutdown).await,
+        Place::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

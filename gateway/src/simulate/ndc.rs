@@ -12,7 +12,7 @@ pub use voice::Voice;
 use super::figures::Figures;
 use super::line::Line;
 use super::script::{Play, Script};
-use super::talk::{Clock, Talk};
+use super::talk::{Clock, Talk, Talks};
 use super::{Retry, Tally, Tempo};
 use crate::protocol::framing::Framing;
 

@@ -108,20 +108,22 @@ enum End {
     Down(u32),
 }
 
-impl<V: Voice> Talk<V> {
-    /// A talk that begins, framed in this way in both directions.
-    pub(super) fn new(voice: V, play: Play, tempo: Tempo, clock: Clock, framing: Framing) -> Talk<V> {
-        Talk { voice, play, tempo, clock, framing, back: framing, queue: VecDeque::new(), sent: 0 }
-    }
+/// Whoever has something to say, and says it on whatever line there is.
+pub(super) trait Talks {
+    /// Over connections to the line's address, until the script ends or `shutdown`.
+    fn call(self, line: Line, figures: &Figures, shutdown: &CancellationToken) -> impl Future<Output = ()> + Send;
 
-    /// The same, where what comes back is framed in another way.
-    pub(super) fn hearing(mut self, back: Framing) -> Talk<V> {
-        self.back = back;
-        self
-    }
+    /// Over a line that is always there, until the script ends or `shutdown`.
+    fn keep_on<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        self,
+        stream: S,
+        figures: &Figures,
+        shutdown: &CancellationToken,
+    ) -> impl Future<Output = io::Result<()>> + Send;
+}
 
-    /// Talks over connections to the line's address, until the script ends or `shutdown`.
-    pub(super) async fn call(mut self, mut line: Line, figures: &Figures, shutdown: &CancellationToken) {
+impl<V: Voice> Talks for Talk<V> {
+    async fn call(mut self, mut line: Line, figures: &Figures, shutdown: &CancellationToken) {
         while let Some(mut stream) = line.connect(shutdown).await {
             let _connected = figures.connection();
             let before = self.sent;
@@ -141,8 +143,7 @@ impl<V: Voice> Talk<V> {
         }
     }
 
-    /// Talks over a line that is always there, until the script ends or `shutdown`.
-    pub(super) async fn keep_on<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn keep_on<S: AsyncRead + AsyncWrite + Unpin + Send>(
         mut self,
         mut stream: S,
         figures: &Figures,
@@ -159,6 +160,19 @@ impl<V: Voice> Talk<V> {
                 End::Down(ms) => self.rest(ms, shutdown).await,
             }
         }
+    }
+}
+
+impl<V: Voice> Talk<V> {
+    /// A talk that begins, framed in this way in both directions.
+    pub(super) fn new(voice: V, play: Play, tempo: Tempo, clock: Clock, framing: Framing) -> Talk<V> {
+        Talk { voice, play, tempo, clock, framing, back: framing, queue: VecDeque::new(), sent: 0 }
+    }
+
+    /// The same, where what comes back is framed in another way.
+    pub(super) fn hearing(mut self, back: Framing) -> Talk<V> {
+        self.back = back;
+        self
     }
 
     async fn rest(&mut self, ms: u32, shutdown: &CancellationToken) {

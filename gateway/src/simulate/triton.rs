@@ -17,7 +17,7 @@ use super::figures::Figures;
 use super::line::Line;
 use super::pty::{self, Pty};
 use super::script::{Act, Play, Step};
-use super::talk::overdue;
+use super::talk::{Talks, overdue};
 use super::tempo::Tempo;
 use crate::protocol::triton::{Control, frame};
 
@@ -141,14 +141,8 @@ pub(super) struct Talk {
     acknowledged: u64,
 }
 
-impl Talk {
-    /// A talk that begins.
-    pub(super) fn new(voice: Voice, play: Play, tempo: Tempo) -> Talk {
-        Talk { voice, play, tempo, queue: Vec::new(), acknowledged: 0 }
-    }
-
-    /// Talks over connections to the line's address, until the script ends or `shutdown`.
-    pub(super) async fn call(mut self, mut line: Line, figures: &Figures, shutdown: &CancellationToken) {
+impl Talks for Talk {
+    async fn call(mut self, mut line: Line, figures: &Figures, shutdown: &CancellationToken) {
         while let Some(stream) = line.connect(shutdown).await {
             let _connected = figures.connection();
             let before = self.acknowledged;
@@ -164,8 +158,7 @@ impl Talk {
         }
     }
 
-    /// Talks over a line that is always there, until the script ends or `shutdown`.
-    pub(super) async fn keep_on<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn keep_on<S: AsyncRead + AsyncWrite + Unpin + Send>(
         mut self,
         line: S,
         figures: &Figures,
@@ -177,6 +170,13 @@ impl Talk {
             ended = self.converse(&mut terminal, figures, shutdown) => ended,
             () = overdue(shutdown) => Ok(()),
         }
+    }
+}
+
+impl Talk {
+    /// A talk that begins.
+    pub(super) fn new(voice: Voice, play: Play, tempo: Tempo) -> Talk {
+        Talk { voice, play, tempo, queue: Vec::new(), acknowledged: 0 }
     }
 
     /// Until the script ends or `shutdown`. What is not acknowledged is said again.

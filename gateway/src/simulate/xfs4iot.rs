@@ -45,6 +45,17 @@ pub struct Service {
     pub status: Value,
     /// What `Storage.GetStorage` answers; nothing where the device has none.
     pub storage: Option<Value>,
+    /// Its reset, where it has one.
+    pub reset: Option<Reset>,
+}
+
+/// The reset of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct Reset {
+    /// The command's name: `CardReader.Reset`.
+    pub command: &'static str,
+    /// How it completes; where nothing stands here, it never does.
+    pub code: Option<&'static str>,
 }
 
 /// What a service does towards all its clients.
@@ -235,16 +246,20 @@ impl Terminal {
         self.remember(asked);
         let (name, id) = (asked["header"]["name"].as_str().unwrap_or_default(), &asked["header"]["requestId"]);
         let payload = self.payload(name, service, base);
-        let code = if payload.is_some() { "success" } else { "unsupportedCommand" };
+        let code = match self.reset(name, service) {
+            Some(code) => code,
+            None if payload.is_some() => Some("success"),
+            None => Some("unsupportedCommand"),
+        };
         let acknowledged =
             json!({ "header": { "type": "acknowledge", "name": name, "requestId": id, "version": "2.0" } });
         let completed = json!({
             "header": {
-                "type": "completion", "name": name, "requestId": id, "version": "2.0", "completionCode": code,
+                "type": "completion", "name": name, "requestId": id, "version": "2.0", "completionCode": code.unwrap_or_default(),
             },
             "payload": payload.unwrap_or_default(),
         });
-        for message in [acknowledged, completed] {
+        for message in std::iter::once(acknowledged).chain(code.map(|_| completed)) {
             socket.send(Frame::text(message.to_string())).await.ok()?;
         }
         // Of what happens later it hears, and of what was before it knows.
@@ -252,6 +267,18 @@ impl Terminal {
             self.heard.send_if_modified(|heard| heard.insert(service.to_owned()));
         }
         Some(())
+    }
+
+    /// How the reset of a device completes, where this is one. Afterwards the device is as good as new, and says so.
+    fn reset(&self, name: &str, service: &str) -> Option<Option<&'static str>> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = services.iter_mut().find(|known| known.name == service)?;
+        let reset = service.reset.filter(|reset| reset.command == name)?;
+        if reset.code == Some("success") {
+            service.status["common"]["device"] = json!("online");
+            self.say(service.name, "Common.StatusChangedEvent", json!({ "common": { "device": "online" } }));
+        }
+        Some(reset.code)
     }
 
     fn remember(&self, asked: &Value) {

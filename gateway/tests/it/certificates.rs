@@ -1,6 +1,12 @@
 //! An authority of our own, and certificates that it signs.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
 /// An authority.
 pub(crate) struct Authority {
@@ -34,5 +40,19 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("is signed").pem();
         Signed { certificate, key: key.serialize_pem() }
+    }
+
+    /// What accepts connections to a name, with a certificate that is valid for long; whoever connects shows none.
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
+        let signed = self.sign(name, (2025, 2090));
+        let chain = vec![CertificateDer::from_pem_slice(signed.certificate.as_bytes()).expect("PEM")];
+        let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).expect("PEM");
+        let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate");
+        TlsAcceptor::from(Arc::new(config))
     }
 }

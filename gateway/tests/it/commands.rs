@@ -84,7 +84,7 @@ async fn request(http: SocketAddr, method: &str, path: &str, token: Option<&str>
     talk(TcpStream::connect(http).await.expect("connects"), &text).await
 }
 
-async fn ask(http: SocketAddr, body: Value) -> Answer {
+pub(crate) async fn ask(http: SocketAddr, body: Value) -> Answer {
     request(http, "POST", "/api/v1/commands", None, "", &body.to_string()).await
 }
 
@@ -92,7 +92,7 @@ async fn get(http: SocketAddr, path: &str) -> Answer {
     request(http, "GET", path, None, "", "").await
 }
 
-async fn until(http: SocketAddr, id: &str, state: &str) -> Value {
+pub(crate) async fn until(http: SocketAddr, id: &str, state: &str) -> Value {
     let begun = Instant::now();
     loop {
         let answer = get(http, &format!("/api/v1/commands/{id}")).await;
@@ -213,7 +213,7 @@ async fn what_cannot_be_or_may_not_be_is_refused_with_a_word() {
 }
 
 /// Publishes with QoS 1 and returns once the broker has it.
-async fn publish(port: u16, topic: &str, payload: &Value) {
+pub(crate) async fn publish(port: u16, topic: &str, payload: &Value) {
     let mut options = MqttOptions::new("somebody", "127.0.0.1", port);
     options.set_keep_alive(Duration::from_secs(60));
     let (client, mut eventloop) = AsyncClient::new(options, 4);
@@ -226,6 +226,15 @@ async fn publish(port: u16, topic: &str, payload: &Value) {
         }
     };
     timeout(DEADLINE, wait).await.expect("in time");
+}
+
+/// Waits until the broker has accepted the connection for commands.
+pub(crate) async fn connected(http: SocketAddr) {
+    let begun = Instant::now();
+    while !crate::http::get(http, "/metrics").await.contains("\nvestibule_commands_connected 1\n") {
+        assert!(begun.elapsed() < DEADLINE, "no connection");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -244,11 +253,7 @@ async fn by_mqtt_what_the_broker_keeps_while_both_are_away_is_done_once() {
     let gateway = Running::closed(&rest).await;
     let mut results = Subscriber::to(broker.port(), "vestibule/v1/branch/+/command/+/result").await;
     let mut atm = Atm::connect(address).await;
-    let connected = Instant::now();
-    while !crate::http::get(gateway.http, "/metrics").await.contains("vestibule_commands_connected 1") {
-        assert!(connected.elapsed() < DEADLINE, "no connection");
-        sleep(Duration::from_millis(50)).await;
-    }
+    connected(gateway.http).await;
     let first = json!({"verb": "out_of_service", "token": operator});
     publish(broker.port(), &topic("m1"), &first).await;
     assert_eq!(atm.asked().await, "2");
@@ -353,10 +358,10 @@ async fn a_rule_puts_the_terminal_out_of_service() {
 }
 
 /// A gateway in a process of its own, which can be killed.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(config: &Path) -> Process {
+    pub(crate) fn start(config: &Path) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
         command.args(["run", "--config"]).arg(config).stdout(Stdio::null()).stderr(Stdio::null());
         Process(command.spawn().expect("starts"))

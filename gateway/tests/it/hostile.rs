@@ -8,11 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use vestibule::forward::{Config, Tls, Version};
 
 use crate::certificates::Authority;
@@ -22,7 +18,7 @@ use crate::hostile_broker::{self, Dice};
 /// Runs at once.
 const AT_ONCE: usize = 40;
 
-fn from_environment(name: &str, usual: u64) -> u64 {
+pub(crate) fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
@@ -38,22 +34,10 @@ struct Sum {
 
 async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
     let authority = Authority::new();
-    let signed = authority.sign("127.0.0.1", (2025, 2090));
     let dir = tempfile::tempdir().expect("temp dir");
     let ca = dir.path().join("ca");
     std::fs::write(&ca, &authority.pem).expect("writes");
-    let acceptor = by_tls.then(|| {
-        let chain = vec![CertificateDer::from_pem_slice(signed.certificate.as_bytes()).expect("PEM")];
-        let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).expect("PEM");
-        let provider = rustls::crypto::ring::default_provider();
-        let config = ServerConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("a certificate");
-        TlsAcceptor::from(Arc::new(config))
-    });
+    let acceptor = by_tls.then(|| authority.acceptor("127.0.0.1"));
     // About thirty lines for all of them.
     let span = events * 600 / 30;
     let (port, seen) = hostile_broker::start(seed, version == Version::V5, span, acceptor).await;

@@ -7,7 +7,7 @@ use regex::Regex;
 /// Failures of others, and traps of the client library.
 const ROWS: [(&str, usize); 2] = [("F", 25), ("R", 21)];
 /// Where the client library may be named.
-const CODEC: [&str; 2] = ["src/mqtt/wire/", "src/commands/mqtt"];
+const CODEC: [&str; 1] = ["src/mqtt/wire/"];
 
 fn gateway() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -69,7 +69,7 @@ impl World {
             .spawn()
             .expect("mosquitto_sub is installed");
 
-        let service = Service { name: "CardReader", status: serde_json::json!({}), storage: None };
+        let service = Service { name: "CardReader", status: serde_json::json!({}), storage: None, reset: None };
         let xfs4iot = std::sync::Arc::new(Terminal::new(vec![service]));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let publisher = listener.local_addr().expect("an address");

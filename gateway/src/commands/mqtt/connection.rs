@@ -1,303 +1,282 @@
 //! One connection for commands, from its welcome to its end.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode, Filter, Packet, PubAckReason, Publish, RetainForwardRule, SubscribeReasonCode,
-};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{self, MissedTickBehavior};
 
-use super::{Parts, Wanted};
-use crate::auth::Credentials;
-use crate::clock;
-use crate::command::{Asker, Code, Desk, Refusal, Request, Source};
-use crate::commands::payload::Payload;
-use crate::commands::{Trust, payload};
-use crate::log::{CommandChange, Log, LogError, Submission};
+use super::deal::{Dealt, deal};
+use super::{AT_ONCE, Left, Lost, Parts, Wanted};
+use crate::command::Source;
+use crate::commands::payload;
+use crate::log::{CommandChange, LogError, Submission};
+use crate::mqtt::{Broken, Client, Delivery, Limits, Publication, Verdict, Word};
+use crate::watch::Watch;
 
-/// Words of the broker that wait for us: more than it may send before we answer.
-const WORDS: usize = 64;
-/// Longest wait for a farewell to leave.
-const FAREWELL: Duration = Duration::from_millis(500);
-
-/// What became of a message that came in.
-struct Dealt {
-    publish: Publish,
-    /// Why it became no command.
-    refusal: Option<(String, String)>,
-    /// Whether it is dealt with for good, and may be acknowledged.
-    kept: bool,
-}
+/// How often we look at files, at the ping and at what is late.
+const CHECK: Duration = Duration::from_secs(1);
+/// Pause before a subscription that the broker has refused is tried again: an access list is mended by people.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(60);
+/// Pause after something that the broker did not take.
+const PUT_OFF: Duration = Duration::from_secs(1);
+/// Most refusals that wait for their turn although nobody waits for an acknowledgement of theirs (QoS 0).
+const UNASKED: usize = 64;
 
 /// What is under way to the broker.
 enum Flight {
     /// How a command ended.
     Result(Source, String),
-    /// Why something became none.
+    /// Why the first of the answers became none.
     Refusal,
     /// Somebody's message.
     Wanted(oneshot::Sender<()>),
 }
 
+/// How far the subscription is.
+enum Subscription {
+    /// It is made at this time.
+    Due(Instant),
+    /// It was asked for under this packet id, and is answered until then.
+    Asked(u16, Instant),
+    /// It is in force, or none is wanted.
+    Settled,
+}
+
 /// A connection.
 pub(super) struct Connection<'a> {
     parts: &'a Parts,
-    client: AsyncClient,
-    words: mpsc::Receiver<Result<Packet, ConnectionError>>,
-    pump: JoinHandle<()>,
+    client: Client,
+    subscription: Subscription,
+    /// Messages that are made into commands, in the order in which they came.
     dealing: FuturesOrdered<BoxFuture<'static, Dealt>>,
-    refusals: VecDeque<(String, String)>,
-    flight: Option<(Flight, Instant)>,
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.pump.abort();
-    }
+    /// Those that are dealt with, and not yet acknowledged: that is done in their order, too.
+    answers: VecDeque<Dealt>,
+    /// What is under way: its packet id, and until when it is to be acknowledged.
+    flight: Option<(u16, Flight, Instant)>,
+    last_id: u16,
+    max_packet: usize,
+    watch: Watch,
+    /// Nothing is told before this: the broker has put something off.
+    quiet_until: Instant,
+    leaving: bool,
+    carried: bool,
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(parts: &'a Parts, client: AsyncClient, mut eventloop: EventLoop) -> Connection<'a> {
-        let (sender, words) = mpsc::channel(WORDS);
-        // A task of its own: a wait for the library that is given up could lose what it had begun.
-        let pump = tokio::spawn(async move {
-            loop {
-                let word = match eventloop.poll().await {
-                    Ok(Event::Incoming(packet)) => Ok(packet),
-                    Ok(Event::Outgoing(_)) => continue,
-                    Err(error) => Err(error),
-                };
-                let last = word.is_err();
-                if sender.send(word).await.is_err() || last {
-                    return;
-                }
-            }
-        });
-        let dealing = FuturesOrdered::new();
-        Connection { parts, client, words, pump, dealing, refusals: VecDeque::new(), flight: None }
-    }
-
-    /// Serves until its end; whether it ever was up, and why it ended.
-    pub(super) async fn run(
-        mut self,
-        wanted: &mut mpsc::Receiver<Wanted>,
-        connected: &watch::Sender<bool>,
-    ) -> (bool, String) {
-        match self.welcome().await {
-            Err(end) => (false, end),
-            Ok(()) => {
-                connected.send_replace(true);
-                self.parts.metrics.commands_connected.set(1);
-                tracing::info!("Commands are heard from the broker.");
-                let end = self.serve(wanted).await.err().unwrap_or_default();
-                (true, end)
-            }
+    /// Behind the broker's welcome.
+    pub(super) fn new(parts: &'a Parts, client: Client, limits: Limits, watch: Watch) -> Connection<'a> {
+        let packet = parts.broker.max_packet_bytes.min(limits.packet);
+        parts.metrics.commands_connected.set(i64::from(!parts.config.mqtt));
+        Connection {
+            parts,
+            client,
+            // Whatever the broker says that it has kept: a line may have been cut between a session's begin and its
+            // subscription, and saying it again changes nothing.
+            subscription: if parts.config.mqtt { Subscription::Due(Instant::now()) } else { Subscription::Settled },
+            dealing: FuturesOrdered::new(),
+            answers: VecDeque::new(),
+            flight: None,
+            last_id: 0,
+            max_packet: usize::try_from(packet).unwrap_or(usize::MAX),
+            watch,
+            quiet_until: Instant::now(),
+            leaving: false,
+            carried: false,
         }
     }
 
-    async fn word(words: &mut mpsc::Receiver<Result<Packet, ConnectionError>>) -> Result<Packet, String> {
-        match words.recv().await {
-            Some(word) => word.map_err(|error| error.to_string()),
-            None => Err("the connection ended".to_owned()),
-        }
+    /// Whether the broker has brought or taken something.
+    pub(super) fn carried(&self) -> bool {
+        self.carried
     }
 
-    async fn welcome(&mut self) -> Result<(), String> {
-        let stop = self.parts.stop.clone();
-        let word = tokio::select! {
-            word = Self::word(&mut self.words) => word?,
-            () = stop.cancelled() => return Err("the gateway stops".to_owned()),
-        };
-        let Packet::ConnAck(welcome) = word else { return Err("the broker did not answer our greeting".to_owned()) };
-        if welcome.code != ConnectReturnCode::Success {
-            return Err(format!("the broker refused us: {:?}", welcome.code));
-        }
-        if self.parts.config.mqtt {
-            let mut filter = Filter::new(format!("{}+/command/+", self.parts.broker.front), QoS::AtLeastOnce);
-            // A command that was kept for whoever comes is no command.
-            filter.retain_forward_rule = RetainForwardRule::Never;
-            self.client.try_subscribe_many([filter]).map_err(|error| error.to_string())?;
-        }
-        Ok(())
+    /// Says farewell.
+    pub(super) async fn leave(self) {
+        self.client.leave().await;
     }
 
-    async fn serve(&mut self, wanted: &mut mpsc::Receiver<Wanted>) -> Result<(), String> {
+    /// Serves until its end.
+    pub(super) async fn serve(&mut self, wanted: &mut mpsc::Receiver<Wanted>) -> Result<Left, Lost> {
         let stop = self.parts.stop.clone();
         let mut rows = self.parts.log.command_changes();
+        let mut check = time::interval(CHECK.min(self.parts.broker.patience() / 4));
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.flight.is_none() {
+            self.acknowledge();
+            if self.leaving && self.flight.is_none() {
+                return Ok(Left::ForNewFiles);
+            }
+            if self.flight.is_none() && Instant::now() >= self.quiet_until {
                 rows.mark_unchanged();
-                self.tell_next()?;
+                while self.flight.is_none() && self.tell_next().await? {
+                    self.acknowledge();
+                }
             }
-            let late = self.flight.as_ref().map(|(_, late)| *late);
+            // While enough is being dealt with, the rest waits at the broker or on the line.
+            let hears = self.dealing.len() < usize::from(AT_ONCE);
+            let idle = self.flight.is_none() && !self.leaving;
             tokio::select! {
-                word = Self::word(&mut self.words) => self.hear(word?).await?,
+                word = self.client.hear(), if hears => self.hear(word?).await?,
                 Some(dealt) = self.dealing.next(), if !self.dealing.is_empty() => self.dealt(dealt)?,
-                Some(Wanted { topic, payload, has }) = wanted.recv(), if late.is_none() => {
-                    self.publish(topic, payload, Flight::Wanted(has))?;
+                Some(Wanted { topic, payload, has }) = wanted.recv(), if idle => {
+                    self.publish(topic, payload, Flight::Wanted(has)).await?;
                 }
-                changed = rows.changed(), if late.is_none() => changed.map_err(|_| "the event log has stopped".to_owned())?,
-                () = at(late) => return Err("the broker did not acknowledge in time".to_owned()),
-                () = stop.cancelled() => {
-                    let _ = self.client.try_disconnect();
-                    let _ = tokio::time::timeout(FAREWELL, &mut self.pump).await;
-                    return Ok(());
-                }
+                changed = rows.changed(), if idle => changed.map_err(|_| LogError::Stopped)?,
+                _ = check.tick() => self.check(Instant::now()).await?,
+                () = stop.cancelled() => return Ok(Left::Stopped),
             }
         }
     }
 
-    async fn hear(&mut self, word: Packet) -> Result<(), String> {
+    /// What is due now and then: what is late, the ping, the subscription, changed files.
+    async fn check(&mut self, now: Instant) -> Result<(), Lost> {
+        let patience = self.parts.broker.patience();
+        let late = match (&self.flight, &self.subscription) {
+            (Some((.., until)), _) if now >= *until => true,
+            (_, Subscription::Asked(_, until)) => now >= *until,
+            _ => false,
+        };
+        if late {
+            return Err(Lost::AckTimeout(patience));
+        }
+        self.client.keep_alive(now, patience)?;
+        if let Subscription::Due(at) = self.subscription
+            && now >= at
+        {
+            let id = self.next_id();
+            self.client.subscribe(format!("{}+/command/+", self.parts.front), id)?;
+            self.subscription = Subscription::Asked(id, now + patience);
+        }
+        if !self.leaving {
+            self.leaving = self.parts.broker.changed_files(&mut self.watch).await == Some(true);
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, word: Word) -> Result<(), Lost> {
         match word {
-            Packet::Publish(publish) => {
-                let deal = deal(publish, self.parts);
-                self.dealing.push_back(deal);
-            }
-            Packet::PubAck(ack) => match self.flight.take() {
-                Some((flight, _)) => self.landed(flight, ack.reason).await?,
-                None => return Err("the broker acknowledged what it was not given".to_owned()),
+            Word::Delivery(delivery) => self.take(delivery),
+            Word::Ack(id, verdict) => match self.flight.take_if(|(flying, ..)| *flying == id) {
+                Some((_, flight, _)) => self.landed(flight, verdict).await?,
+                // Twice, or late from another life of the line: nothing waits for it.
+                None => tracing::debug!(id, "The broker acknowledges what is not under way."),
             },
-            Packet::SubAck(ack) => {
-                let taken = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
-                if !ack.return_codes.iter().all(taken) {
-                    // An access list is mended by people: the connection may still carry results and relays.
-                    tracing::error!(codes = ?ack.return_codes, "The broker lets us hear no commands.");
+            Word::Subscribed(id, granted) => {
+                if matches!(self.subscription, Subscription::Asked(asked, _) if asked == id) {
+                    self.subscription = if granted {
+                        tracing::info!("Commands are heard from the broker.");
+                        self.parts.metrics.commands_connected.set(1);
+                        Subscription::Settled
+                    } else {
+                        // The connection may still carry results and relays.
+                        tracing::error!(again_in = ?SUBSCRIBE_AGAIN, "The broker lets us hear no commands.");
+                        Subscription::Due(Instant::now() + SUBSCRIBE_AGAIN)
+                    };
                 }
             }
-            Packet::Disconnect(end) => return Err(format!("the broker ended the connection: {:?}", end.reason_code)),
-            _ => {}
+            Word::Pong => {}
+            Word::Goodbye(why) => return Err(Broken::Ended(why).into()),
+            Word::Welcome(_) | Word::Refusal(_) => {
+                return Err(Broken::Ended("it answered our greeting twice".to_owned()).into());
+            }
         }
         Ok(())
     }
 
-    /// Acknowledges what is kept, in the order in which it came. What could not be kept comes again with the next
-    /// connection.
-    fn dealt(&mut self, dealt: Dealt) -> Result<(), String> {
+    fn take(&mut self, delivery: Delivery) {
+        self.carried = true;
+        let deal = deal(delivery, self.parts);
+        self.dealing.push_back(deal);
+    }
+
+    /// What could not be kept comes again with the next connection.
+    fn dealt(&mut self, dealt: Dealt) -> Result<(), Lost> {
         if !dealt.kept {
-            return Err("a command could not be kept".to_owned());
+            return Err(Lost::NotKept);
         }
-        self.refusals.extend(dealt.refusal);
-        self.client.try_ack(&dealt.publish).map_err(|error| error.to_string())
-    }
-
-    /// Tells the next thing that there is to tell.
-    fn tell_next(&mut self) -> Result<(), String> {
-        if let Some((topic, payload)) = self.refusals.pop_front() {
-            return self.publish(topic, payload, Flight::Refusal);
+        if dealt.id.is_some() || self.answers.len() < UNASKED {
+            self.answers.push_back(dealt);
         }
-        let untold = self.parts.log.untold_commands(1).map_err(|error| error.to_string())?;
-        let Some(kept) = untold.into_iter().next() else { return Ok(()) };
-        let topic = payload::result_topic(&self.parts.broker.front, &kept.command.terminal, &kept.command.id);
-        self.publish(topic, payload::result(&kept.command), Flight::Result(kept.command.source, kept.command.id))
-    }
-
-    fn publish(&mut self, topic: String, payload: String, flight: Flight) -> Result<(), String> {
-        self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|error| error.to_string())?;
-        let late = Duration::from_secs(u64::from(self.parts.broker.ack_timeout_s.max(1)));
-        self.flight = Some((flight, Instant::now() + late));
         Ok(())
+    }
+
+    /// Acknowledges what is dealt with, in the order in which it came, up to the first of which it is still to be said
+    /// why it became no command.
+    fn acknowledge(&mut self) {
+        while let Some(dealt) = self.answers.pop_front_if(|dealt| dealt.refusal.is_none()) {
+            if let Some(id) = dealt.id {
+                self.client.acknowledge(id);
+            }
+        }
+    }
+
+    /// Tells the next thing that there is to tell; false where there is none.
+    async fn tell_next(&mut self) -> Result<bool, Lost> {
+        if let Some((topic, payload)) = self.answers.front().and_then(|first| first.refusal.clone()) {
+            self.publish(topic, payload, Flight::Refusal).await?;
+            return Ok(true);
+        }
+        let untold = self.parts.log.untold_commands(1)?;
+        let Some(kept) = untold.into_iter().next() else { return Ok(false) };
+        let topic = payload::result_topic(&self.parts.front, &kept.command.terminal, &kept.command.id);
+        let flight = Flight::Result(kept.command.source, kept.command.id.clone());
+        self.publish(topic, payload::result(&kept.command), flight).await?;
+        Ok(true)
+    }
+
+    async fn publish(&mut self, topic: String, payload: String, flight: Flight) -> Result<(), Lost> {
+        let packet = self.parts.broker.version.packet(Publication {
+            topic,
+            payload: payload.into(),
+            retain: false,
+            content: None,
+        });
+        if packet.size() > self.max_packet {
+            return self.landed(flight, Verdict::Never("it is larger than the broker takes")).await;
+        }
+        let id = self.next_id();
+        self.flight = Some((id, flight, Instant::now() + self.parts.broker.patience()));
+        Ok(self.client.say(packet, id)?)
     }
 
     /// The broker has it, or will not have it.
-    async fn landed(&mut self, flight: Flight, reason: PubAckReason) -> Result<(), String> {
-        let taken = matches!(reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
+    async fn landed(&mut self, flight: Flight, verdict: Verdict) -> Result<(), Lost> {
+        let taken = verdict == Verdict::Accepted;
+        self.carried |= taken;
         if !taken {
-            tracing::error!(?reason, "The broker does not take what the commands' connection says.");
+            tracing::warn!(?verdict, "The broker does not take what the commands' connection says.");
+            self.quiet_until = Instant::now() + PUT_OFF;
         }
         match flight {
+            // It is told again.
+            Flight::Result(..) | Flight::Refusal if matches!(verdict, Verdict::Later(_)) => {}
             // What the broker will not have would be told for ever: its event is in the log all the same.
-            Flight::Result(source, id) => told(&self.parts.log, source, id).await,
-            Flight::Wanted(has) if taken => {
-                // Whoever wanted it may have gone.
-                let _ = has.send(());
-                Ok(())
+            Flight::Result(source, id) => {
+                let commands = vec![CommandChange::Told(source, id)];
+                self.parts.log.submit(Submission { commands, ..Submission::default() }).await?;
             }
-            Flight::Wanted(_) | Flight::Refusal => Ok(()),
-        }
-    }
-}
-
-async fn told(log: &Log, source: Source, id: String) -> Result<(), String> {
-    let commands = vec![CommandChange::Told(source, id)];
-    log.submit(Submission { commands, ..Submission::default() }).await.map(drop).map_err(|error| error.to_string())
-}
-
-/// Makes a command of a message.
-fn deal(publish: Publish, parts: &Parts) -> BoxFuture<'static, Dealt> {
-    let (front, counter, log) = (parts.broker.front.clone(), Arc::clone(&parts.counter), parts.log.clone());
-    let (auth, trust) = (parts.auth.clone(), parts.config.mqtt_trust);
-    Box::pin(async move {
-        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-        let Some((terminal, id)) = payload::address(&front, &topic) else {
-            return Dealt { publish, refusal: None, kept: true };
-        };
-        let outcome = match request(&publish, terminal, id, trust, &auth) {
-            Ok(request) => counter.ask(request).await,
-            Err(refusal) => Err(refusal),
-        };
-        match outcome {
-            // One that had ended before is told once more.
-            Ok(command) if command.state.is_final() => {
-                let commands = vec![CommandChange::Untold(command.source, command.id)];
-                let again = log.submit(Submission { commands, ..Submission::default() }).await;
-                Dealt { publish, refusal: None, kept: !matches!(again, Err(LogError::Stopped | LogError::NoRoom(_))) }
+            Flight::Refusal => {
+                if let Some(first) = self.answers.front_mut() {
+                    first.refusal = None;
+                }
             }
-            Ok(_) => Dealt { publish, refusal: None, kept: true },
-            Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::DiskFull) => {
-                Dealt { publish, refusal: None, kept: false }
-            }
-            Err(refusal) => {
-                let told = (payload::result_topic(&front, terminal, id), payload::refusal(terminal, id, &refusal));
-                // What cannot be a level of a topic has no topic to be told on.
-                let named = crate::command::is_id(terminal) && crate::command::is_id(id);
-                Dealt { publish, refusal: named.then_some(told), kept: true }
+            Flight::Wanted(has) => {
+                if taken {
+                    // Whoever wanted it may have gone.
+                    let _ = has.send(());
+                }
             }
         }
-    })
-}
-
-fn request(
-    publish: &Publish,
-    terminal: &str,
-    id: &str,
-    trust: Trust,
-    auth: &crate::auth::Auth,
-) -> Result<Request, Refusal> {
-    if publish.retain {
-        return Err(Refusal::new(Code::BadRequest, "a retained message is no command"));
+        Ok(())
     }
-    let payload = Payload::parse(&publish.payload).map_err(|why| Refusal::new(Code::BadRequest, why))?;
-    let shown = Credentials { token: payload.token.as_deref(), subject: None, local: false };
-    let asker = match (trust, &payload.token) {
-        (Trust::Broker, None) => Asker::Broker,
-        _ => match auth.identify(shown, clock::judged()) {
-            Ok(identity) => Asker::Known(Arc::new(identity)),
-            Err(_) => Asker::Nobody,
-        },
-    };
-    Ok(Request {
-        source: Source::Mqtt,
-        asker,
-        id: Some(id.to_owned()),
-        terminal: terminal.to_owned(),
-        deadline: payload.deadline(),
-        verb: payload.verb,
-        arguments: payload.args,
-    })
-}
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
+    /// Ids go round through all that there are, so that an acknowledgement that comes twice finds nothing.
+    fn next_id(&mut self) -> u16 {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.last_id
     }
 }

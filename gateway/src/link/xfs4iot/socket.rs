@@ -11,12 +11,13 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::reset::{Board, Seat, Wish};
 use crate::event::Device;
 use crate::link::address::Address;
 use crate::link::dial::connect;
 use crate::link::intake::Intake;
 use crate::link::session::{End, committed};
-use crate::protocol::xfs4iot::{Message, Query, Service, Type, decode};
+use crate::protocol::xfs4iot::{Message, Query, Reset, Service, Type, decode};
 use crate::protocol::{self, Fault};
 use crate::terminals::Terminal;
 
@@ -29,6 +30,14 @@ const SILENCE: Duration = Duration::from_secs(50);
 /// A peer that does not take what we say for this long has gone.
 const WRITE: Duration = Duration::from_secs(30);
 
+/// The next wish for a reset; for ever where none can come.
+async fn wish(seat: &mut Option<Seat>) -> Option<Wish> {
+    match seat {
+        Some(seat) => seat.wishes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A byte stream of any kind.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -36,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// An open connection to a service.
 pub(super) struct Socket {
     socket: WebSocketStream<Box<dyn Stream>>,
-    asked: Vec<Query>,
+    /// Numbers of commands that were given out.
+    numbers: u32,
     /// The device, as far as name and capabilities of the service say.
     device: Option<Device>,
 }
@@ -67,7 +77,7 @@ impl Socket {
         let limit = Some(intake.max_frame_bytes);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
         match timeout(HANDSHAKE, client_async_with_config(uri, stream, Some(config))).await {
-            Ok(Ok((socket, _))) => Ok(Socket { socket, asked: Vec::new(), device: service.device() }),
+            Ok(Ok((socket, _))) => Ok(Socket { socket, numbers: 0, device: service.device() }),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no WebSocket within {HANDSHAKE:?}")),
         }
@@ -75,9 +85,13 @@ impl Socket {
 
     /// Asks; the answer comes among everything else.
     pub(super) async fn ask(&mut self, query: Query) -> Result<(), End> {
-        self.asked.push(query);
-        let number = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+        let number = self.number();
         self.say(Frame::text(query.message(number))).await
+    }
+
+    fn number(&mut self) -> u32 {
+        self.numbers = self.numbers.saturating_add(1);
+        self.numbers
     }
 
     async fn say(&mut self, frame: Frame) -> Result<(), End> {
@@ -89,8 +103,7 @@ impl Socket {
 
     /// Whether a message is the completion of what was asked last.
     pub(super) fn answers_us(&self, message: &Message) -> bool {
-        let last = i64::try_from(self.asked.len()).unwrap_or(i64::MAX);
-        message.r#type == Type::Completion && message.request_id == Some(last)
+        message.r#type == Type::Completion && message.request_id == Some(i64::from(self.numbers))
     }
 
     /// What comes next.
@@ -114,8 +127,14 @@ impl Socket {
     }
 
     /// Asks how the service is, then hears what it has to say, until the connection ends.
-    pub(super) async fn hear(&mut self, service: &Service, intake: &Arc<Intake>, terminal: &Terminal) -> End {
-        match self.listen(service, intake, terminal).await {
+    pub(super) async fn hear(
+        &mut self,
+        service: &Service,
+        intake: &Arc<Intake>,
+        terminal: &Terminal,
+        board: &Arc<Board>,
+    ) -> End {
+        match self.listen(service, intake, terminal, board).await {
             Ok(()) => End::HungUp,
             Err(End::Stopping) => {
                 // A polite end; the other side need not wait for it.
@@ -126,7 +145,13 @@ impl Socket {
         }
     }
 
-    async fn listen(&mut self, service: &Service, intake: &Arc<Intake>, terminal: &Terminal) -> Result<(), End> {
+    async fn listen(
+        &mut self,
+        service: &Service,
+        intake: &Arc<Intake>,
+        terminal: &Terminal,
+        board: &Arc<Board>,
+    ) -> Result<(), End> {
         for query in Query::OF_A_SERVICE {
             self.ask(query).await?;
         }
@@ -134,9 +159,23 @@ impl Socket {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        // Where a reset is wanted, and the one that is under way.
+        let (mut seat, mut out): (Option<Seat>, Option<(u32, Wish)>) = (None, None);
         loop {
+            let reset = self.device.and_then(Reset::of).filter(|_| intake.commands);
+            if reset.is_some() && seat.is_none() {
+                seat = Some(board.sit(service.name()));
+            }
             let next = tokio::select! {
                 next = self.next() => next,
+                Some(wish) = wish(&mut seat), if out.is_none() => {
+                    if let Some(reset) = reset {
+                        let number = self.number();
+                        out = Some((number, wish));
+                        self.say(Frame::text(reset.message(number))).await?;
+                    }
+                    continue;
+                }
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err(End::Idle(SILENCE));
@@ -162,6 +201,13 @@ impl Socket {
             received.inc_by(u64::try_from(bytes).unwrap_or(0));
             match decoded {
                 Ok(message) => {
+                    if let Some((number, wish)) = out.take() {
+                        match Reset::told(&message, number) {
+                            // Whoever gave it up does not listen.
+                            Some(outcome) => drop(wish.send(outcome)),
+                            None => out = Some((number, wish)),
+                        }
+                    }
                     if message.r#type == Type::Completion && message.name == Query::Capabilities.name() {
                         self.device = self.device.or(message.device);
                     }

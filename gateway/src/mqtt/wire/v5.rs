@@ -3,21 +3,42 @@
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::{Error, QoS, v5};
 
-use super::{Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Verdict, Word, garbled};
+use super::{Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Resume, Verdict, Word, garbled};
 
 pub(super) use v5::Publish;
 
 /// Appends the first packet of a connection.
 pub(super) fn greet(greeting: &Greeting, login: &Login, out: &mut BytesMut) -> Result<(), Garbled> {
-    let Greeting { client_id, keep_alive_s, will } = greeting;
-    let properties = v5::ConnectProperties { max_packet_size: Some(MAX_INCOMING), ..v5::ConnectProperties::new() };
+    let Greeting { client_id, keep_alive_s, will, session } = greeting;
+    let (session_expiry_interval, receive_maximum) = match *session {
+        Resume::Never => (None, None),
+        Resume::Within { seconds, at_once } => (Some(seconds), Some(at_once)),
+    };
+    let properties = v5::ConnectProperties {
+        max_packet_size: Some(MAX_INCOMING),
+        session_expiry_interval,
+        receive_maximum,
+        ..v5::ConnectProperties::new()
+    };
     let connect = v5::Connect {
         keep_alive: *keep_alive_s,
         client_id: client_id.clone(),
-        clean_start: true,
+        clean_start: *session == Resume::Never,
         properties: Some(properties),
     };
-    let described = will.content.map(|content| v5::LastWillProperties {
+    let will = will.as_ref().map(|will| v5::LastWill {
+        topic: Bytes::copy_from_slice(will.topic.as_bytes()),
+        message: will.payload.clone(),
+        qos: QoS::AtLeastOnce,
+        retain: will.retain,
+        properties: will.content.map(described),
+    });
+    let login = login.as_ref().map(|(name, password)| v5::Login::new(name, password));
+    connect.write(&will, &login, out).map(drop).map_err(garbled)
+}
+
+fn described(content: Content) -> v5::LastWillProperties {
+    v5::LastWillProperties {
         delay_interval: None,
         payload_format_indicator: Some(1),
         message_expiry_interval: None,
@@ -25,16 +46,14 @@ pub(super) fn greet(greeting: &Greeting, login: &Login, out: &mut BytesMut) -> R
         response_topic: None,
         correlation_data: None,
         user_properties: Vec::new(),
-    });
-    let will = v5::LastWill {
-        topic: Bytes::copy_from_slice(will.topic.as_bytes()),
-        message: will.payload.clone(),
-        qos: QoS::AtLeastOnce,
-        retain: will.retain,
-        properties: described,
-    };
-    let login = login.as_ref().map(|(name, password)| v5::Login::new(name, password));
-    connect.write(&Some(will), &login, out).map(drop).map_err(garbled)
+    }
+}
+
+/// Appends a subscription.
+pub(super) fn subscribe(path: String, id: u16, out: &mut BytesMut) -> Result<(), Garbled> {
+    let retain_forward_rule = v5::RetainForwardRule::Never;
+    let filter = v5::Filter { path, qos: QoS::AtLeastOnce, retain_forward_rule, ..v5::Filter::default() };
+    v5::Subscribe { pkid: id, ..v5::Subscribe::new(filter, None) }.write(out).map(drop).map_err(garbled)
 }
 
 /// The packet of a publication.
@@ -81,7 +100,7 @@ pub(super) fn read(heard: &mut BytesMut) -> Result<Option<Word>, Garbled> {
 
 fn word(packet: v5::Packet) -> Result<Word, Garbled> {
     Ok(match packet {
-        v5::Packet::ConnAck(v5::ConnAck { code: v5::ConnectReturnCode::Success, properties, .. }) => {
+        v5::Packet::ConnAck(v5::ConnAck { code: v5::ConnectReturnCode::Success, properties, session_present }) => {
             let limits = properties.as_ref();
             Word::Welcome(Limits {
                 in_flight: limits.and_then(|limits| limits.receive_max).unwrap_or(u16::MAX),
@@ -89,10 +108,15 @@ fn word(packet: v5::Packet) -> Result<Word, Garbled> {
                 retains: limits.and_then(|limits| limits.retain_available) != Some(0),
                 acknowledges: limits.and_then(|limits| limits.max_qos) != Some(0),
                 keep_alive_s: limits.and_then(|limits| limits.server_keep_alive),
+                resumed: session_present,
             })
         }
         v5::Packet::ConnAck(v5::ConnAck { code, .. }) => Word::Refusal(refusal(code).to_owned()),
         v5::Packet::PubAck(ack) => Word::Ack(ack.pkid, verdict(ack.reason)),
+        v5::Packet::SubAck(ack) => {
+            let granted = |code| matches!(code, v5::SubscribeReasonCode::Success(qos) if qos != QoS::AtMostOnce);
+            Word::Subscribed(ack.pkid, ack.return_codes.into_iter().all(granted))
+        }
         v5::Packet::PingResp(_) => Word::Pong,
         v5::Packet::Disconnect(v5::Disconnect { reason_code, properties }) => {
             use v5::DisconnectReasonCode::{NotAuthorized, ServerShuttingDown, SessionTakenOver};

@@ -1,6 +1,8 @@
-//! What the gateway says to a terminal's services: four questions, and there is no way to build a fifth.
+//! What the gateway asks a terminal's services: four questions, and there is no way to build a fifth. What it may tell them to
+//! do, where a link takes commands, is [`super::Reset`].
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::leaves;
 use crate::event::Device;
@@ -37,18 +39,23 @@ impl Query {
 
     /// The message to send, with this request number (from 1).
     pub fn message(self, request_id: u32) -> String {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Header {
-            r#type: &'static str,
-            name: &'static str,
-            request_id: u32,
-            version: &'static str,
-            timeout: u32,
-        }
-        let header = Header { r#type: "command", name: self.name(), request_id, version: "2.0", timeout: 0 };
-        serde_json::json!({ "header": header, "payload": {} }).to_string()
+        command(self.name(), request_id, &serde_json::json!({}))
     }
+}
+
+/// A command as a client says it.
+pub(super) fn command(name: &'static str, request_id: u32, payload: &Value) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Header {
+        r#type: &'static str,
+        name: &'static str,
+        request_id: u32,
+        version: &'static str,
+        timeout: u32,
+    }
+    let header = Header { r#type: "command", name, request_id, version: "2.0", timeout: 0 };
+    serde_json::json!({ "header": header, "payload": payload }).to_string()
 }
 
 /// A service of a terminal.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Service;
+use super::{Reset, Service};
 use crate::simulate::script::{Act, Level};
 
 /// The services of a simulated terminal.
@@ -93,7 +93,16 @@ impl Voice {
     pub fn services(&self) -> Vec<Service> {
         let units = (1_u8..).zip(self.levels).map(|(number, level)| (format!("unit{number}"), unit(level)));
         let storage = json!({ "storage": units.collect::<serde_json::Map<_, _>>() });
-        let service = |name, status, storage| Service { name, status, storage };
+        let reset = |name| match name {
+            READER => Some("CardReader.Reset"),
+            DISPENSER | ACCEPTOR => Some("CashManagement.Reset"),
+            PRINTER => Some("Printer.Reset"),
+            _ => None,
+        };
+        let service = |name, status, storage| {
+            let reset = reset(name).map(|command| Reset { command, code: Some("success") });
+            Service { name, status, storage, reset }
+        };
         let online = || json!({ "common": { "device": "online" } });
         let printer =
             json!({ "common": { "device": "online" }, "printer": { "paper": { "upper": paper(self.paper) } } });
