@@ -1,5 +1,5 @@
-//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals and places for people and programs, the
-//! kept journals for disputes, and who one is here.
+//! HTTP: health for whoever watches the process, metrics for Prometheus, terminals, places and events for people and
+//! programs, the kept journals for disputes, the outbox, and who one is here.
 //!
 //! A request's way: connections (`server`: TLS, how many, how slow) → its size (`limits`) → the route's one authorisation
 //! layer (`auth`) → its body and its time (`limits`) → its handler. A route cannot be added without saying who may use
@@ -9,15 +9,18 @@ mod audit;
 mod auth;
 mod commands;
 mod config;
+mod events;
 mod health;
 mod identity;
 mod journal;
 mod limits;
+mod outbox;
 mod page;
 mod places;
 mod problem;
 mod server;
 mod stall;
+mod stream;
 mod terminals;
 mod tls;
 
@@ -88,6 +91,7 @@ fn router(gate: Arc<Gate>, config: Arc<Config>, view: View) -> Router {
         false => Access::Permitted(Permission::ReadState),
     };
     let state = Access::Permitted(Permission::ReadState);
+    let administer = Access::Permitted(Permission::Administer);
     Routes { router: Router::new(), gate, config: Arc::clone(&config) }
         .add("/livez", Access::Everybody, get(health::live))
         .add("/readyz", Access::Everybody, get(health::ready))
@@ -101,10 +105,16 @@ fn router(gate: Arc<Gate>, config: Arc<Config>, view: View) -> Router {
         .add("/api/v1/regions", state, get(places::regions))
         .add("/api/v1/devices", state, get(places::devices))
         .add("/api/v1/journal", state, get(journal::search))
+        .add("/api/v1/events", state, get(events::list))
+        .add("/api/v1/events/stream", state, get(stream::listen))
+        .add("/api/v1/outbox", state, get(outbox::status))
+        .add("/api/v1/outbox/dead-letters", state, get(outbox::dead_letters))
+        .add("/api/v1/outbox/dead-letters/replay", administer, post(outbox::replay))
+        .add("/api/v1/outbox/salvage", administer, post(outbox::salvage))
         // Who may ask what of which terminal is decided where commands are taken, as for every other way they come by.
         .add("/api/v1/commands", Access::Known, post(commands::ask).get(commands::list))
         .add("/api/v1/commands/{id}", state, get(commands::show))
-        .add("/api/v1/tokens", Access::Permitted(Permission::Administer), get(identity::tokens))
+        .add("/api/v1/tokens", administer, get(identity::tokens))
         .router
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -1,21 +1,29 @@
 //! The command line: one file a verb.
 
 mod ask;
+mod backup;
 mod capture;
 mod check;
 mod command;
 mod decode;
 mod demo;
+mod events;
 mod exit;
 mod health;
 mod import;
 mod journal;
+mod line;
 mod logging;
+mod outbox;
+mod restore;
 mod run;
 mod sample;
 mod simulate;
+mod store;
 mod terminals;
 mod token;
+mod way;
+mod which;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,6 +53,10 @@ enum Verb {
     Capture(capture::Capture),
     Terminals(terminals::Terminals),
     Journal(journal::Journal),
+    Events(events::Events),
+    Outbox(outbox::Outbox),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Token(token::Token),
     Simulate(simulate::Simulate),
 }
@@ -70,6 +82,10 @@ pub fn main() -> ExitCode {
         Verb::Capture(capture) => capture.execute(),
         Verb::Terminals(terminals) => terminals.execute(),
         Verb::Journal(journal) => journal.execute(),
+        Verb::Events(events) => events.execute(),
+        Verb::Outbox(outbox) => outbox.execute(),
+        Verb::Backup(backup) => backup.execute(),
+        Verb::Restore(restore) => restore.execute(),
         Verb::Token(token) => token.execute(),
         Verb::Simulate(simulate) => simulate.execute(),
     };
@@ -91,4 +107,42 @@ fn complain(text: &str) {
 /// The runtime of the verbs that need one.
 fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Exit::io(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell takes them, up to a comment, a pipe or a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.chars() {
+            match c {
+                '\'' | '"' if quote.is_none() => quote = Some(c),
+                c if quote == Some(c) => quote = None,
+                '#' | '|' | '>' | '&' if quote.is_none() && word.is_empty() => break,
+                ' ' if quote.is_none() => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
+                c => word.push(c),
+            }
+        }
+        words.extend((!word.is_empty()).then_some(word));
+        words
+    }
+
+    #[test]
+    fn every_command_of_the_documents_is_one() {
+        let mut count = 0;
+        for text in [include_str!("../../README.md"), include_str!("../docs/disk.md")] {
+            for line in text.lines().map(|line| line.strip_prefix("sudo ").unwrap_or(line)) {
+                if !line.starts_with("vestibule ") || line.starts_with("vestibule/") {
+                    continue;
+                }
+                let words = words(line);
+                let parsed = Arguments::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+                count += 1;
+            }
+        }
+        assert!(count > 25, "{count} found");
+    }
 }

@@ -41,6 +41,7 @@ pub use self::batch::Batching;
 pub use self::config::{Config, Reconnect};
 pub use self::identity::Identity;
 pub use self::lanes::Order;
+pub use self::payload::Envelope;
 pub use self::states::IsThere;
 pub use self::topic::{client_id, front};
 use crate::log::Log;

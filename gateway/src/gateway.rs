@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
 use crate::link::{self, Lines, Links};
-use crate::log::{Log, LogError, OpenError, Opened, Submission};
+use crate::log::{Beginning, Cause, Log, LogError, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::mqtt::Broker;
 use crate::rules::{self, Rules};
@@ -145,14 +145,19 @@ impl Gateway {
 
         let inventory = Arc::new(Inventory::new(config.terminals()));
         let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
-        let Opened { log, set_aside, newest_confirmed, undated } =
+        let Opened { log, set_aside, newest_confirmed, undated, beginning } =
             Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
         clock::configure(&config.clock, newest_confirmed);
         log.keep_for_broker(config.forward.is_some());
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        announce(&log, set_aside).await;
+        announce(&log, set_aside, beginning).await;
+        if config.log.salvage {
+            let log = log.clone();
+            // It ends by itself, with the log at the latest.
+            tokio::task::spawn_blocking(move || log.salvage_wrecks());
+        }
 
         let base = Base {
             lines: Arc::new(Lines::new(Arc::clone(&inventory), &config.links(), &config.listeners())),
@@ -316,11 +321,21 @@ fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
     })
 }
 
-/// The first events of a run: that it began, and that a damaged store was set aside.
-async fn announce(log: &Log, set_aside: Option<PathBuf>) {
+/// The first events of a run: that it began, and what became of the store before.
+async fn announce(log: &Log, set_aside: Option<PathBuf>, beginning: Option<Beginning>) {
     if let Some(path) = set_aside {
-        tracing::error!(path = %path.display(), "The event store was damaged. It was set aside, and a new one begun.");
+        tracing::error!(
+            path = %path.display(),
+            "The event store was damaged. It was set aside, and a new one begun. What it holds: `vestibule outbox salvage {} --to \
+             FILE`.",
+            path.display()
+        );
         append(log, store_replaced(&path)).await;
+    }
+    if let Some(beginning) = beginning {
+        let event = store_begun(&beginning);
+        tracing::error!(epoch = %log.epoch(), "{}", event.detail);
+        append(log, event).await;
     }
     let event = Event::new(Kind::GatewayStarted)
         .detail(format!("vestibule {} started", env!("CARGO_PKG_VERSION")))
@@ -333,8 +348,34 @@ async fn announce(log: &Log, set_aside: Option<PathBuf>) {
 pub(crate) fn store_replaced(path: &Path) -> Event {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Event::new(Kind::GatewayStoreReplaced)
-        .detail(format!("the event store was damaged and set aside as {file}; a new one was begun"))
+        .detail(format!(
+            "the event store was damaged and set aside as {file}; a new one was begun; `vestibule outbox salvage {file} --to FILE` reads what it holds"
+        ))
         .attribute("file", file)
+}
+
+/// The event of a new life in a store that has events already.
+pub(crate) fn store_begun(beginning: &Beginning) -> Event {
+    let Beginning { cause, after, before, at, set_aside } = beginning;
+    let event = match cause {
+        Cause::Restored => {
+            let aside = set_aside.as_ref().map_or(String::new(), |file| {
+                format!("; `vestibule outbox salvage {file} --config FILE` brings in what the store before it had not forwarded")
+            });
+            Event::new(Kind::GatewayStoreRestored)
+                .detail(format!("a backup with events up to {after} was restored; what came later is not here{aside}"))
+        }
+        Cause::Rewound => Event::new(Kind::GatewayStoreRewound).detail(format!(
+            "the store's write-ahead log was gone when the gateway started: events behind {after} of epoch {before} are lost, as \
+             far as they were not written back"
+        )),
+    };
+    let event =
+        event.attribute("after", *after).attribute("epoch_before", before.as_str()).attribute("at", at.to_string());
+    match set_aside {
+        Some(file) => event.attribute("file", file.as_str()),
+        None => event,
+    }
 }
 
 /// An event of the gateway itself, at this moment.

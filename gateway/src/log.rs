@@ -8,6 +8,7 @@
 //!
 //! Readers take fresh events from a small tail in memory and fall back to SQLite when they lag. There is no other queue.
 
+mod backup;
 mod board;
 mod checkpoint;
 mod commands;
@@ -15,22 +16,33 @@ mod config;
 mod dating;
 mod dead_letter;
 mod epoch;
+mod filter;
+mod fold;
+mod front;
 mod gap;
 mod journal;
+mod life;
 mod open;
 mod outbox;
-mod plugins;
+mod pages;
+mod plugin;
 mod progress;
 mod pruning;
 mod queue;
 mod read;
+mod records;
 mod register;
+mod restore;
 mod retention;
+mod salvage;
+mod salvaged;
 mod shortage;
 mod slice;
 mod space;
+mod status;
 mod tail;
 mod transaction;
+mod verify;
 mod writer;
 mod written;
 
@@ -42,6 +54,7 @@ use std::thread::{self, JoinHandle};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
+pub use self::backup::Copied;
 use self::board::Board;
 pub use self::board::Standing;
 pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
@@ -49,17 +62,28 @@ pub use self::config::Config;
 use self::dating::Dating;
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
+pub use self::filter::{Filter, KindPattern};
+pub use self::fold::Fold;
+pub use self::front::Front;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, Undated, pattern};
+pub use self::life::{Beginning, Cause};
 pub use self::open::OpenError;
+pub use self::plugin::PluginCommit;
 pub use self::progress::{Outcome, Progress, Settled};
 use self::queue::{Job, Queue};
 pub use self::queue::{Moved, Revived};
 use self::read::Reader;
+pub use self::records::{Piece, Records};
 pub use self::register::{Register, RegisterKind, RegisterRow};
+pub use self::restore::{RestoreError, restore};
 pub use self::retention::missed;
+pub use self::salvage::{BroughtIn, Survey, Wanted, Wreck, finish, wrecks};
+pub use self::salvaged::Salvaged;
 pub use self::space::NoRoom;
+pub use self::status::{Oldest, Position, Status};
 use self::tail::Tail;
 use self::transaction::{Ledger, place};
+pub use self::verify::Verdict;
 use self::writer::Writer;
 use crate::event::Event;
 use crate::metrics::Metrics;
@@ -75,7 +99,7 @@ pub struct Stored {
     pub boot_ms: Option<i64>,
     /// The event.
     pub event: Event,
-    /// Its JSON form with `seq`, `id` and `terminal_seq` in front: the bytes that every reader gets.
+    /// Its JSON form with `seq`, `id` and `terminal_seq` in front ([`Front`]): the bytes that every reader gets.
     pub json: Box<str>,
 }
 
@@ -94,6 +118,8 @@ pub struct Submission {
     pub commands: Vec<CommandChange>,
     /// When the machine's present boot was, now that the clock is right: what was read before is dated by it.
     pub clock: Option<Timestamp>,
+    /// Events of another store, brought in with the ids that they had.
+    pub salvaged: Vec<Salvaged>,
 }
 
 /// An event to append.
@@ -113,23 +139,14 @@ impl From<Event> for NewEvent {
     }
 }
 
-/// A plugin's progress, committed together with its effects.
-#[derive(Debug)]
-pub struct PluginCommit {
-    /// The plugin's id.
-    pub plugin: String,
-    /// The last event it has dealt with.
-    pub cursor: u64,
-    /// State keys it set (`Some`) or removed (`None`).
-    pub state: Vec<(String, Option<Vec<u8>>)>,
-}
-
 /// The answer to a committed [`Submission`].
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
     /// For each event submitted: its place in the log, new or (for a repeated source id) the one it
     /// had. A reading that was dropped has the place that the next event will get.
     pub seqs: Vec<u64>,
+    /// How many of the salvaged events are new here.
+    pub salvaged: u64,
 }
 
 /// Why a submission or question was not answered.
@@ -149,25 +166,6 @@ pub enum LogError {
     Unreadable(String),
 }
 
-/// The fold that the writer runs over each event before it is stored (`terminals` implements it): it knows the last
-/// state of each terminal, marks events as raised or cleared, and turns readings into the transitions that follow from them.
-pub trait Fold: Send {
-    /// Takes the stored state of a terminal, at start.
-    fn load(&mut self, terminal: &str, state: &str);
-    /// Looks at `event`, may mark it, and pushes it to `out`; a reading that ends nothing is dropped.
-    fn apply(&mut self, event: Event, reading: bool, out: &mut Vec<Event>);
-    /// The clock is right, and the machine's boot of this name was at `origin`: dates what was dated by a clock that was wrong.
-    fn date(&mut self, boot: &str, origin: Timestamp) {
-        let _ = (boot, origin);
-    }
-    /// Hands over the states that changed since the last call, to be stored in the same transaction.
-    fn changed(&mut self, store: &mut dyn FnMut(&str, String));
-    /// Undoes every `apply` since the last [`Fold::keep`].
-    fn undo(&mut self);
-    /// Makes every `apply` so far permanent.
-    fn keep(&mut self);
-}
-
 /// The handle to the log; cheap to clone.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
@@ -184,6 +182,8 @@ struct Inner {
     written: written::Written,
     id_prefix: String,
     epoch: Epoch,
+    /// The last place of the lives before.
+    born_after: u64,
     path: PathBuf,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -198,6 +198,8 @@ pub struct Opened {
     pub newest_confirmed: Option<Timestamp>,
     /// Whether events of the machine's present boot wait for the clock to be right.
     pub undated: bool,
+    /// How its life began, where that has not been told yet: nothing was appended since.
+    pub beginning: Option<Beginning>,
 }
 
 impl Log {
@@ -292,10 +294,12 @@ impl Log {
             written: written::Written::new(last),
             id_prefix,
             epoch: store.epoch,
+            born_after: store.beginning.as_ref().map_or(0, |beginning| beginning.after),
             path: store.path,
             writer: Mutex::new(Some(thread)),
         };
-        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside, newest_confirmed, undated })
+        let beginning = store.beginning.filter(|beginning| beginning.after == last);
+        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside, newest_confirmed, undated, beginning })
     }
 
     /// Appends, and answers once it is committed.
@@ -347,6 +351,11 @@ impl Log {
     /// The name of this store's life.
     pub fn epoch(&self) -> &Epoch {
         &self.0.epoch
+    }
+
+    /// The last place that was given before this life of the store began; 0 where it began with its file.
+    pub fn born_after(&self) -> u64 {
+        self.0.born_after
     }
 
     /// Sizes of the store's file and of its write-ahead log, in bytes.
@@ -406,7 +415,9 @@ impl Log {
 
     fn unreadable(&self, error: &rusqlite::Error) -> LogError {
         if open::is_damage(error) {
+            // Nothing more is put into a damaged store: the next start checks it whole, and saves what it holds.
             open::suspect(&self.0.path);
+            self.0.queue.close();
         }
         LogError::Unreadable(error.to_string())
     }

@@ -56,7 +56,10 @@ impl Command {
         let path = format!("/api/v1/commands/{}?source=http", ask::encoded(kept["id"].as_str().unwrap_or_default()));
         while self.wait && matches!(kept["state"].as_str(), Some("requested" | "sent")) {
             std::thread::sleep(LOOK);
-            kept = ask::send(self.http, &Asked { method: "GET", path: &path, token: token.as_deref(), body: None })?;
+            kept = ask::send(
+                self.http,
+                &Asked { method: "GET", path: &path, token: token.as_deref(), body: None, certificate: None },
+            )?;
         }
         writeln!(io::stdout().lock(), "{kept:#}").map_err(|error| Exit::io(error.to_string()))?;
         match (self.wait, kept["state"].as_str()) {

@@ -78,6 +78,10 @@ impl Exit {
         Exit::new(Code::Hurried, sentence)
     }
 
+    pub(super) fn cannot_create(sentence: impl Into<String>) -> Exit {
+        Exit::new(Code::CannotCreate, sentence)
+    }
+
     pub(super) fn io(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Io, sentence)
     }

@@ -1,6 +1,6 @@
 //! `vestibule health`: asks a running gateway whether it is ready; for a container's HEALTHCHECK.
 
-mod tls;
+pub(super) mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -218,6 +218,9 @@ kinds! {
     GatewayTokenAdded = 0x0c0d "gateway.token_added" Info "A token took effect."
     GatewayTokenChanged = 0x0c0e "gateway.token_changed" Info "A token has a new secret, role, end or list of terminals."
     GatewayTokenRevoked = 0x0c0f "gateway.token_revoked" Warning "A token was taken away."
+    GatewayStoreRestored = 0x0c18 "gateway.store_restored" Major "A backup was restored; a new life of the store began."
+    GatewayStoreRewound = 0x0c19 "gateway.store_rewound" Critical "The store's write-ahead log was gone; the newest events may be lost, and a new life of the store began."
+    GatewayEventsSalvaged = 0x0c1a "gateway.events_salvaged" Info "Events of a store that was set aside are pending again; major where some cannot be read."
 
     GatewayClockSet = 0x0c20 "gateway.clock_set" Info "The gateway's clock is right now; events that were read while it was wrong are dated anew."
     GatewayClockMoved = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."

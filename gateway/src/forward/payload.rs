@@ -7,8 +7,8 @@
 //! ```
 //!
 //! - `id` never changes and is never used twice: whoever drops known ids sees every event exactly once.
-//! - `sequence` and `terminalsequence` count without gaps. They are decimal digits in a string, because CloudEvents
-//!   integers have 32 bits; `data` has both as numbers.
+//! - `sequence` and `terminalsequence` count without gaps within one life of the store, which the `id` names in front of its
+//!   number. They are decimal digits in a string, because CloudEvents integers have 32 bits; `data` has both as numbers.
 //! - `time` is when the terminal says it happened, else when the gateway read it; absent where neither is known.
 //! - `replayed` is true where the event is older than this connection or is sent again: live displays may skip it.
 //! - `timesynced` is whether the gateway's clock was known to be right when the event was read; absent where nothing says.
@@ -21,21 +21,21 @@ use std::fmt::Write;
 
 use super::identity::Identity;
 use super::topic::push_encoded;
-use crate::log::Stored;
+use crate::log::{Front, Stored};
 
 /// Content type of an event's payload.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// What is the same in every payload.
 #[derive(Debug)]
-pub(super) struct Envelope {
-    /// Everything up to the sequence number within the id.
+pub struct Envelope {
+    /// Everything up to the id.
     front: String,
 }
 
 impl Envelope {
-    /// `id_prefix` is the front of every event id, without the sequence number.
-    pub(super) fn new(identity: &Identity, id_prefix: &str) -> Self {
+    /// The envelope of this gateway's events.
+    pub fn new(identity: &Identity) -> Self {
         let mut source = String::new();
         for name in [&identity.site, &identity.gateway] {
             source.push('/');
@@ -43,30 +43,28 @@ impl Envelope {
         }
         let mut front = String::from(r#"{"specversion":"1.0","source":"#);
         push_json(&mut front, &source);
-        front.push_str(r#","datacontenttype":"application/json","id":"#);
-        push_json(&mut front, id_prefix);
-        // The number is still to come: the closing quote goes.
-        front.pop();
-        front.push('-');
+        front.push_str(r#","datacontenttype":"application/json","id":""#);
         Envelope { front }
     }
 
     /// The payload of one event.
-    pub(super) fn wrap(&self, stored: &Stored, replayed: bool) -> String {
+    pub fn wrap(&self, stored: &Stored, replayed: bool) -> String {
         let event = &stored.event;
         let mut out = String::with_capacity(self.front.len() + stored.json.len() + event.terminal.len() + 256);
         out.push_str(&self.front);
+        // What it was given when it was appended first: in a store that was restored or that holds salvaged events, that may
+        // have been in another life. An id stands there as the text of a JSON string already.
+        let unnumbered = Front { seq: stored.seq, id: "", terminal_seq: stored.terminal_seq };
+        let Front { seq, id, terminal_seq } = stored.front().unwrap_or(unnumbered);
         // Writing to a string cannot fail.
-        let _ = write!(out, r#"{}","type":"vestibule.{}","subject":"#, stored.seq, event.kind.name());
+        let _ = write!(out, r#"{id}","type":"vestibule.{}","subject":"#, event.kind.name());
         push_json(&mut out, &event.terminal);
         if let Some(time) = event.occurred_at.or(event.received_at) {
             let _ = write!(out, r#","time":"{time}""#);
         }
         let _ = write!(
             out,
-            r#","sequence":"{}","terminalsequence":"{}","severity":"{}","replayed":{replayed}"#,
-            stored.seq,
-            stored.terminal_seq,
+            r#","sequence":"{seq}","terminalsequence":"{terminal_seq}","severity":"{}","replayed":{replayed}"#,
             event.severity.name(),
         );
         if let Some(synced) = event.time_synced {
@@ -122,7 +120,7 @@ mod tests {
         let mut row = stored("atm-07");
         row.event.received_at = Some("2026-11-20T21:42:06Z".parse().expect("a timestamp"));
         row.event.time_synced = Some(true);
-        let text = Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, false);
+        let text = Envelope::new(&identity()).wrap(&row, false);
         assert!(text.ends_with(&format!(r#","data":{}}}"#, row.json)));
         let data = parse(&row.json);
         assert_eq!(
@@ -139,23 +137,29 @@ mod tests {
     #[test]
     fn the_terminals_own_time_goes_first_and_unknown_facts_are_absent() {
         let mut row = stored("atm-07");
-        let text = Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, true);
+        let text = Envelope::new(&identity()).wrap(&row, true);
         let value = parse(&text);
         assert!(value.get("time").is_none() && value.get("timesynced").is_none());
         assert_eq!(value["replayed"], json!(true));
         row.event.received_at = Some("2026-11-20T21:42:06Z".parse().expect("a timestamp"));
         row.event.occurred_at = Some("2026-11-20T21:42:05.883Z".parse().expect("a timestamp"));
-        let value = parse(&Envelope::new(&identity(), "gw-1-7f3a").wrap(&row, true));
+        let value = parse(&Envelope::new(&identity()).wrap(&row, true));
         assert_eq!(value["time"], json!("2026-11-20T21:42:05.883Z"));
+    }
+
+    #[test]
+    fn an_event_of_another_life_stays_who_it_was() {
+        let row = Stored { seq: 7, ..stored("atm-07") };
+        let value = parse(&Envelope::new(&identity()).wrap(&row, true));
+        assert_eq!(value["id"], json!("gw-1-7f3a-1042"));
+        assert_eq!((&value["sequence"], &value["terminalsequence"]), (&json!("1042"), &json!("311")));
     }
 
     #[test]
     fn strange_names_stay_inside_their_strings() {
         for name in ["a\"b", "a\\", "a\nb\u{1}", "\u{7f}ü", ""] {
-            let text = Envelope::new(&identity(), name).wrap(&stored(name), false);
-            let value = parse(&text);
-            assert_eq!(value["subject"], json!(name));
-            assert_eq!(value["id"], json!(format!("{name}-1042")));
+            let text = Envelope::new(&identity()).wrap(&stored(name), false);
+            assert_eq!(parse(&text)["subject"], json!(name));
         }
     }
 }

@@ -83,7 +83,7 @@ impl Session {
         };
         Session {
             topics: Topics::new(&config.root, &identity),
-            envelope: Envelope::new(&identity, log.id_prefix()),
+            envelope: Envelope::new(&identity),
             head: log.head(),
             progress: Progress::default(),
             unsaved: Settled::default(),

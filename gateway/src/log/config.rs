@@ -29,6 +29,8 @@ pub struct Config {
     /// Megabytes of its disk that the store leaves free. Below that, what nobody waits for goes early; below half of it,
     /// nothing new is accepted. 0 for none. Default 128.
     pub reserve_mb: u64,
+    /// Whether a start brings in by itself what a damaged store holds that was not forwarded. Default true.
+    pub salvage: bool,
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             journal_keep_days: 400,
             max_mb: 4096,
             reserve_mb: 128,
+            salvage: true,
         }
     }
 }

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::epoch::Epoch;
+use super::life::{self, Beginning};
 use crate::clock;
 
 /// The store's file in the data folder.
 pub(super) const FILE: &str = "events.db";
 /// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -36,7 +37,7 @@ const OWN_CHECKPOINT: i64 = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The data folder cannot be made or written.
-    #[error("the data folder {} cannot be used: {source}", dir.display())]
+    #[error("the data folder {} cannot be used: {source}{}", dir.display(), salvageable(dir))]
     Folder {
         /// The folder.
         dir: PathBuf,
@@ -76,6 +77,16 @@ pub enum OpenError {
     Random(#[from] getrandom::Error),
 }
 
+/// What to do about a store that is there and cannot be written.
+fn salvageable(dir: &Path) -> String {
+    let store = dir.join(FILE);
+    let advice = || {
+        let store = store.display();
+        format!("; make it writable and start again, or save what is in it: vestibule outbox salvage {store} --to FILE")
+    };
+    if store.exists() { advice() } else { String::new() }
+}
+
 /// A store that is ready: its writer's connection and what was found.
 pub(super) struct Store {
     pub(super) connection: Connection,
@@ -87,6 +98,8 @@ pub(super) struct Store {
     pub(super) boot_uuid: Box<str>,
     /// Where a damaged store was put, if one was found.
     pub(super) set_aside: Option<PathBuf>,
+    /// How its life began, if that was not with its file.
+    pub(super) beginning: Option<Beginning>,
     /// Held as long as the store is open; the system lets go of it when the process dies.
     pub(super) lock: File,
 }
@@ -105,16 +118,23 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
 fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let path = dir.join(FILE);
     let mut set_aside = None;
-    let connection = match prepare(&path) {
+    let rewound = life::is_rewound(&path);
+    let prepared = if life::is_emptied(&path) { Err(not_ours("the file is empty")) } else { prepare(&path) };
+    let connection = match prepared {
         Err(OpenError::Sqlite(error)) if is_damage(&error) => {
             set_aside = Some(put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
             prepare(&path)?
         }
         prepared => prepared?,
     };
+    if rewound && set_aside.is_none() {
+        life::begin(&connection, life::Cause::Rewound, None)?;
+    }
+    let beginning = life::beginning(&connection)?;
     let epoch = epoch(&connection)?;
     let (boot, boot_uuid) = boot(&connection)?;
-    Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, lock })
+    life::mark_open(&connection, &path)?;
+    Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, beginning, lock })
 }
 
 /// Opens the store for reading alone.
@@ -134,15 +154,26 @@ pub(super) fn suspect(path: &Path) {
 
 /// Whether this error means that the file itself is damaged.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType};
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    match error {
+        // SQLite does not look into texts: one that is no JSON any more is damage all the same.
+        FromSqlConversionFailure(_, _, why) => why.downcast_ref().is_none_or(is_broken),
+        InvalidColumnType(..) => true,
+        error => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
+    }
+}
+
+/// Whether a text is no JSON. JSON that says what this version does not know may be a newer one's.
+fn is_broken(error: &serde_json::Error) -> bool {
+    !error.is_data()
 }
 
 fn suspicion(path: &Path) -> PathBuf {
     path.with_extension("db.suspect")
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
     make(dir).map_err(folder)?;
     let file = File::create(dir.join("events.lock")).map_err(folder)?;
@@ -168,6 +199,7 @@ fn make(dir: &Path) -> io::Result<()> {
 
 fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open(path)?;
+    life::keep_log(&connection)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     // Both can be chosen only before the first table.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -199,6 +231,12 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// The error of a file that is no store of ours: it is set aside as a damaged one is.
+fn not_ours(why: &str) -> OpenError {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+    OpenError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
+}
+
 /// Sets a pragma and reads it back: a durability setting that silently fails would break every promise.
 fn set(connection: &Connection, name: &'static str, value: &str, reads: &str) -> Result<(), OpenError> {
     connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {
@@ -220,7 +258,7 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if size > CHECK_ALWAYS_BYTES && !suspected.exists() {
         return Ok(());
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let verdict = if suspected.exists() { scrutinise(connection)? } else { quick_check(connection)? };
     if verdict == "ok" {
         // A suspicion that the check does not confirm (a fault of the reading, say) is dropped.
         let _ = fs::remove_file(suspected);
@@ -230,9 +268,36 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     Err(OpenError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(verdict))))
 }
 
+fn quick_check(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+}
+
+/// Looks at everything: a fault that has been met once and is overlooked would end every run.
+fn scrutinise(connection: &Connection) -> rusqlite::Result<String> {
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Ok(verdict);
+    }
+    let mut select = connection.prepare("SELECT seq, json FROM event")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(1)?.as_str().ok();
+        let broken = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| is_broken(&error));
+        if text.is_none_or(broken) {
+            return Ok(format!("event {} cannot be read", row.get::<_, i64>(0)?));
+        }
+    }
+    Ok(verdict)
+}
+
 fn migrate(connection: &Connection) -> Result<(), OpenError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables = "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table'";
+    let (all, events): (i64, i64) = connection.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if all > 0 && events == 0 {
+        return Err(not_ours("it is the database of something else"));
+    }
     if found > known {
         return Err(OpenError::Newer { found, known });
     }
@@ -260,14 +325,22 @@ fn boot(connection: &Connection) -> Result<(i64, Box<str>), OpenError> {
     Ok((id, uuid.into()))
 }
 
+/// A name for a store that is set aside, which nothing has: two within a second do not take each other's place.
+pub(super) fn unused(path: &Path, why: &str) -> PathBuf {
+    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let name = |number: u32| match number {
+        1 => format!("{}.{why}-{stamp}", path.display()),
+        number => format!("{}.{why}-{stamp}.{number}", path.display()),
+    };
+    let taken = |name: &String| ["", "-wal", ".salvaged"].iter().any(|end| Path::new(&format!("{name}{end}")).exists());
+    let free = (1..u32::MAX).map(name).find(|name| !taken(name));
+    PathBuf::from(free.unwrap_or_else(|| name(u32::MAX)))
+}
+
 /// Renames the store and the files that belong to it; what can be saved from it can be saved later.
 fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    // A clock that begins in 1970 at every start gives the same name again, and the store before must not be overwritten.
-    let named = |nth: u32| if nth == 1 { stamp.clone() } else { format!("{stamp}-{nth}") };
-    let place = |name: &str, suffix: &str| PathBuf::from(format!("{}.corrupt-{name}{suffix}", path.display()));
-    let name = (1..1000).map(named).find(|name| !place(name, "").exists()).unwrap_or_else(|| named(1000));
-    let renamed = |suffix: &str| place(&name, suffix);
+    let aside = unused(path, "corrupt");
+    let renamed = |suffix: &str| PathBuf::from(format!("{}{suffix}", aside.display()));
     for suffix in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{suffix}", path.display()));
         if from.exists() {
@@ -275,6 +348,7 @@ fn put_aside(path: &Path) -> io::Result<PathBuf> {
         }
     }
     let _ = fs::remove_file(suspicion(path));
+    life::unmark(path);
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(renamed(""))
 }
@@ -296,11 +370,46 @@ mod tests {
     #[test]
     fn a_damaged_store_is_set_aside_and_a_new_epoch_begun() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let epoch = open(dir.path()).expect("opens").epoch;
+        let store = open(dir.path()).expect("opens");
+        life::close(&store.connection, &store.path).expect("writes back");
+        let epoch = store.epoch.clone();
+        drop(store);
         fs::write(dir.path().join(FILE), b"this is not a database, it only stands in its place").expect("writes");
         let store = open(dir.path()).expect("opens anew");
         assert!(store.set_aside.expect("set aside").exists());
         assert_ne!(store.epoch, epoch);
+    }
+
+    #[test]
+    fn a_file_without_anything_or_of_something_else_is_set_aside_as_it_is() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join(FILE);
+        fs::write(&path, b"").expect("writes");
+        let store = open(dir.path()).expect("opens anew");
+        assert_eq!(fs::read(store.set_aside.as_ref().expect("set aside")).expect("reads"), b"");
+        life::close(&store.connection, &path).expect("writes back");
+        drop(store);
+        fs::remove_file(&path).expect("is there");
+        let other = Connection::open(&path).expect("opens");
+        other.execute_batch("CREATE TABLE account (id INTEGER PRIMARY KEY); PRAGMA user_version = 3").expect("makes");
+        drop(other);
+        let aside = open(dir.path()).expect("opens anew").set_aside.expect("set aside");
+        let other = Connection::open(aside).expect("opens");
+        let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("counts");
+        assert_eq!(tables, 1, "nothing of ours was put into it");
+    }
+
+    #[test]
+    fn two_that_are_set_aside_within_a_second_are_two() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut aside = Vec::new();
+        for content in ["one", "two", "three"] {
+            fs::write(dir.path().join(FILE), content).expect("writes");
+            aside.push((put_aside(&dir.path().join(FILE)).expect("is set aside"), content));
+        }
+        for (path, content) in aside {
+            assert_eq!(fs::read_to_string(&path).expect("is there"), content, "{}", path.display());
+        }
     }
 
     #[test]

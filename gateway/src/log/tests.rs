@@ -9,7 +9,7 @@ use crate::command::{Command, Source, State};
 use crate::event::{Kind, Severity};
 
 /// A fold that changes nothing.
-struct Plain;
+pub(super) struct Plain;
 
 impl Fold for Plain {
     fn load(&mut self, _: &str, _: &str) {}
@@ -21,19 +21,19 @@ impl Fold for Plain {
     fn keep(&mut self) {}
 }
 
-fn open(dir: &std::path::Path) -> Log {
+pub(super) fn open(dir: &std::path::Path) -> Log {
     let config = Config { dir: dir.to_owned(), tail_events: 8, max_event_bytes: 1000, ..Config::default() };
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     Log::open(&config, "gw", Box::new(Plain), metrics).expect("opens").log
 }
 
-fn event(terminal: &str) -> NewEvent {
+pub(super) fn event(terminal: &str) -> NewEvent {
     let mut event = Event::new(Kind::SupplyLow);
     event.terminal = terminal.to_owned();
     event.into()
 }
 
-fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogError> {
+pub(super) fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogError> {
     log.submit_blocking(Submission { events, ..Submission::default() }).map(|receipt| receipt.seqs)
 }
 

@@ -134,6 +134,9 @@ impl Ledger {
                 written.events.push(self.append(connection, event, touched)?);
             }
         }
+        for salvaged in submission.salvaged {
+            written.receipt.salvaged += u64::from(self.bring_in(connection, salvaged, &mut written)?);
+        }
         // What was sent again was kept the first time.
         let repeats = |event: usize| repeated.binary_search(&event).is_ok();
         for line in submission.journal.iter().filter(|line| !line.event.map_or(!repeated.is_empty(), repeats)) {
@@ -235,8 +238,9 @@ impl Ledger {
             "INSERT INTO terminal (name, terminal_seq, state) VALUES (?1, ?2, '')
              ON CONFLICT (name) DO UPDATE SET terminal_seq = excluded.terminal_seq",
         )?;
+        let own = events.iter().filter(|stored| !stored.is_salvaged());
         let newest: HashMap<&str, u64> =
-            events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq)).collect();
+            own.map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq)).collect();
         for (terminal, terminal_seq) in newest {
             insert.execute(params![terminal, number(terminal_seq)])?;
         }

@@ -41,7 +41,7 @@ use super::shortage::{RETRY, Short};
 use super::space::{self, NoRoom, Space};
 use super::tail::Tail;
 use super::transaction::{Fault, Ledger, number, write_cursor, write_progress};
-use super::{LogError, Receipt, Stored, dead_letter};
+use super::{LogError, Receipt, Stored, dead_letter, life};
 use crate::event::Event;
 use crate::metrics::Metrics;
 
@@ -120,9 +120,9 @@ impl Writer {
                 return;
             }
             if last {
-                let Writer { connection, checkpoints, .. } = self;
+                let Writer { connection, checkpoints, path, .. } = self;
                 drop(checkpoints);
-                if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+                if let Err(error) = life::close(&connection, &path) {
                     tracing::debug!(%error, "The write-ahead log stays for the next start.");
                 }
                 return;
@@ -313,7 +313,8 @@ impl Writer {
             self.dating.set(origin);
             self.tail.clear();
         }
-        let seen = events.iter().map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.boot_ms));
+        let own = events.iter().filter(|stored| !stored.is_salvaged());
+        let seen = own.map(|stored| (stored.event.terminal.as_str(), stored.terminal_seq, stored.boot_ms));
         self.board.apply(seen, states, register, self.ledger.head);
         self.metrics.log_duplicates.inc_by(duplicates);
         self.metrics.log_refused.inc_by(refused);

@@ -114,10 +114,15 @@ fn event(
         occurred_at: origin,
         received_at: Some(now),
         time_synced,
-        cause: Some(format!("{}-{}", frame.id_prefix, cause.seq)),
+        cause: Some(id_of(cause, frame.id_prefix)),
         rule: Some(frame.plugin.to_owned()),
         ..made
     })
+}
+
+/// The id that an event was given when it was appended first; a restored store has events of more than one life.
+pub(super) fn id_of(stored: &Stored, id_prefix: &str) -> String {
+    stored.front().map_or_else(|| format!("{id_prefix}-{}", stored.seq), |front| front.id.to_owned())
 }
 
 /// The command that an event asks for, as it is kept beside it: it waits no longer than an event may be old that commands

@@ -228,7 +228,9 @@ impl Follower {
             self.submit(first.seq - 1, vec![event])?;
         }
         let filter = &self.instance.plugin().filter;
-        let wanted: Vec<_> = read.into_iter().filter(|stored| filter.wants(&self.id, &stored.event)).collect();
+        // What was salvaged from another store was answered there.
+        let wanted = |stored: &Arc<Stored>| filter.wants(&self.id, &stored.event) && !stored.is_salvaged();
+        let wanted: Vec<_> = read.into_iter().filter(wanted).collect();
         self.answer(&wanted)?;
         if self.cursor < last && self.strikes.pause(Instant::now()).is_none() {
             self.submit(last, Vec::new())?;
@@ -346,7 +348,7 @@ impl Follower {
         for (stored, reason) in &told {
             tracing::warn!(plugin = %self.id, seq = stored.seq, reason, "The rule could not answer an event; it was skipped.");
         }
-        let cause = |seq: u64| Some(format!("{}-{seq}", self.context.log.id_prefix()));
+        let cause = |stored: &Stored| Some(effects::id_of(stored, self.context.log.id_prefix()));
         let mut events: Vec<Event> = told
             .iter()
             .take(FAULTS)
@@ -354,7 +356,7 @@ impl Follower {
                 let detail = format!("{} could not answer event {}, which was skipped: {reason}", self.id, stored.seq);
                 let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail);
                 let event = event.attribute("seq", stored.seq).attribute("reason", reason.as_str());
-                Event { cause: cause(stored.seq), rule: Some(self.id.to_string()), ..event }
+                Event { cause: cause(stored), rule: Some(self.id.to_string()), ..event }
             })
             .collect();
         if let Some([(first, reason), ..]) = told.get(FAULTS..) {
@@ -363,7 +365,7 @@ impl Follower {
             let event = gateway_event(Kind::GatewayPluginFault, &self.id).detail(detail);
             let event =
                 event.attribute("seq", first.seq).attribute("skipped", more).attribute("reason", reason.as_str());
-            events.push(Event { cause: cause(first.seq), rule: Some(self.id.to_string()), ..event });
+            events.push(Event { cause: cause(first), rule: Some(self.id.to_string()), ..event });
         }
         events
     }

@@ -19,7 +19,7 @@ mod load;
 #[path = "../it/mosquitto.rs"]
 #[expect(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod mosquitto;
-#[path = "../kill/process.rs"]
+#[path = "../branch/process.rs"]
 mod process;
 mod python;
 mod reader;

@@ -44,6 +44,19 @@ impl Mosquitto {
         panic!("mosquitto does not start with:\n{lines}");
     }
 
+    /// A broker at this port, which must be free, that lets everybody in.
+    pub(crate) fn at(port: u16) -> Mosquitto {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("mosquitto.conf");
+        let config = format!(
+            "listener {port} 127.0.0.1\nuser root\npersistence false\nlog_dest stderr\nlog_type all\n\
+             allow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n"
+        );
+        std::fs::write(&path, config).expect("the broker's configuration is written");
+        let child = launch(&path).expect("the port is still free");
+        Mosquitto { child, dir, port }
+    }
+
     /// The TCP port.
     pub(crate) fn port(&self) -> u16 {
         self.port

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::broker::Broker;
 use crate::cli::exit::Exit;
+use crate::cli::line;
 use crate::event::{Kind, Severity};
 use crate::gateway::End;
 use crate::log::{Log, Progress, Stored};
@@ -81,14 +82,12 @@ impl Screen {
 
     pub(super) fn opening(self, broker: &Broker, http: SocketAddr, dir: &Path, temporary: bool) -> Result<(), Exit> {
         if self.json {
-            return line(
-                &json!({ "type": "ready", "mqtt": broker.v4, "mqtt5": broker.v5, "http": http, "dir": dir })
-                    .to_string(),
-            );
+            return say(&json!({ "type": "ready", "mqtt": broker.v4, "mqtt5": broker.v5, "http": http, "dir": dir })
+                .to_string());
         }
         let kept = if temporary { "  (goes away at the end; keep it with --dir)" } else { "" };
         let (host, port) = (broker.v4.ip(), broker.v4.port());
-        line(&format!(
+        say(&format!(
             "Vestibule {} demo: four simulated terminals, two rules, one broker\n\n  \
              broker   mqtt://{} (MQTT 3.1.1), {} (MQTT 5)\n           mosquitto_sub -h {host} -p {port} -t '#' -v\n  \
              http     http://{http}/metrics  /readyz  /livez\n  \
@@ -103,31 +102,11 @@ impl Screen {
 
     pub(super) fn event(self, stored: &Stored) -> Result<(), Exit> {
         if self.json {
-            return line(&format!(r#"{{"type":"event","event":{}}}"#, stored.json));
+            return say(&format!(r#"{{"type":"event","event":{}}}"#, stored.json));
         }
         let event = &stored.event;
-        let time = event.received_at.map_or_else(String::new, |time| time.strftime("%H:%M:%S").to_string());
-        let source = match (&event.rule, &event.protocol) {
-            (Some(rule), _) => format!("rule {rule}"),
-            (None, protocol) => protocol.clone().unwrap_or_default(),
-        };
-        let state = event.state.map_or("", |state| match state {
-            crate::event::State::Raised => " ▲",
-            crate::event::State::Cleared => " ▼",
-        });
-        let what = match (&event.detail, event.component) {
-            (detail, _) if !detail.is_empty() => detail.clone(),
-            (_, Some(component)) => component.to_string(),
-            _ => String::new(),
-        };
-        let kind = format!("{}{state}", event.kind);
-        let text = format!(
-            "{time} {:>5}  {:<19} {:<8} {kind:<29} {source:<21} {what}",
-            stored.seq,
-            event.terminal,
-            event.severity.name()
-        );
-        line(&self.paint(text.trim_end(), event.severity, event.rule.is_some()))
+        let text = line::event(stored, "%H:%M:%S");
+        say(&self.paint(&text, event.severity, event.rule.is_some()))
     }
 
     pub(super) fn closing(self, summary: &Summary, end: End) -> Result<(), Exit> {
@@ -136,7 +115,7 @@ impl Screen {
             let mut object = json!(summary);
             object["type"] = json!("summary");
             object["invariant_holds"] = json!(holds);
-            return line(&object.to_string());
+            return say(&object.to_string());
         }
         let list = |map: &BTreeMap<String, u64>| {
             map.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
@@ -144,7 +123,7 @@ impl Screen {
         let Summary { appended, forwarded, pending, dead_lettered, discarded, commits, before, tally } = summary;
         let (sign, ended) = (if holds { "=" } else { "≠" }, if end == End::Stopped { "" } else { " (the log failed)" });
         let earlier = if *before > 1 { format!(", {before} of them before this run") } else { String::new() };
-        line(&format!(
+        say(&format!(
             "\nSummary{ended}\n  \
              appended {appended} {sign} forwarded {forwarded} + pending {pending} + dead-lettered {dead_lettered} + discarded {discarded}\n  \
              events   {}{earlier}\n  \
@@ -173,6 +152,6 @@ impl Screen {
 }
 
 /// Writes a line; a reader that has gone away (`| head`) ends the demo.
-fn line(text: &str) -> Result<(), Exit> {
+fn say(text: &str) -> Result<(), Exit> {
     writeln!(io::stdout().lock(), "{text}").map_err(|error| Exit::io(format!("standard output: {error}")))
 }

@@ -13,7 +13,7 @@ use rustls::{CertificateError, ClientConnection, Error, StreamOwned};
 use crate::tls::{self, signatures_by_provider};
 
 /// Speaks TLS on a connection to whoever holds the key of the certificate in this file.
-pub(super) fn wrap(
+pub(in crate::cli) fn wrap(
     stream: TcpStream,
     address: SocketAddr,
     certificate: &Path,

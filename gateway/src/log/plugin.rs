@@ -1,11 +1,22 @@
-//! The log as a rule sees it: where it stands, and what it has stored.
+//! A plugin's position and what it has stored.
 
 use std::collections::BTreeMap;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::transaction::place;
 use super::{Log, LogError};
+
+/// A plugin's progress, committed together with its effects.
+#[derive(Debug)]
+pub struct PluginCommit {
+    /// The plugin's id.
+    pub plugin: String,
+    /// The last event it has dealt with.
+    pub cursor: u64,
+    /// State keys it set (`Some`) or removed (`None`).
+    pub state: Vec<(String, Option<Vec<u8>>)>,
+}
 
 impl Log {
     /// The last event that this plugin has dealt with, if it was ever here.
@@ -13,7 +24,7 @@ impl Log {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn plugin_cursor(&self, plugin: &str) -> Result<Option<u64>, LogError> {
-        let question = |connection: &rusqlite::Connection| {
+        let question = |connection: &Connection| {
             connection
                 .query_row("SELECT cursor FROM plugin WHERE id = ?1", [plugin], |row| row.get::<_, i64>(0))
                 .optional()

@@ -1,0 +1,194 @@
+//! Events from a running gateway, page by page or as it sends them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Asked, Screen};
+use crate::cli::ask;
+use crate::cli::exit::Exit;
+use crate::cli::health::tls;
+use crate::cli::way::Door;
+use crate::event::Event;
+use crate::log::{Front, Stored};
+
+/// Events of one page, at most what the gateway gives at once.
+const PAGE: u64 = 1000;
+/// The gateway says something at least every fifteen seconds.
+const SILENCE: Duration = Duration::from_secs(40);
+/// Pause before a stream that has ended is asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A page, with its events byte for byte.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    upto: u64,
+    more: bool,
+}
+
+pub(super) fn show(door: &Door, asked: &Asked, screen: &mut Screen) -> Result<(), Exit> {
+    let query = asked.which.query();
+    let limit = asked.limit.unwrap_or(0);
+    let mut at = match asked.after {
+        Some(after) => after,
+        None if limit > PAGE => {
+            let reason =
+                format!("a gateway gives {PAGE} of the newest at most; say --since, or read its store with --config");
+            return Err(Exit::usage(reason));
+        }
+        None => {
+            let text = door.text(&format!("/api/v1/events?newest=true&limit={}{query}", limit.max(1)))?;
+            let page = page(&text)?;
+            if limit > 0 && !print(&page, screen)? {
+                return Ok(());
+            }
+            page.upto
+        }
+    };
+    while asked.after.is_some() {
+        let text = door.text(&format!("/api/v1/events?after={at}&limit={PAGE}{query}"))?;
+        let page = page(&text)?;
+        at = page.upto;
+        if !print(&page, screen)? {
+            return Ok(());
+        }
+        if !page.more {
+            break;
+        }
+    }
+    if asked.follow { follow(door, &query, at.to_string(), screen) } else { Ok(()) }
+}
+
+fn page(text: &str) -> Result<Page<'_>, Exit> {
+    serde_json::from_str(text).map_err(|error| Exit::unavailable(format!("that is no gateway: {error}")))
+}
+
+/// Shows a page; false where nothing more is wanted.
+fn print(page: &Page<'_>, screen: &mut Screen) -> Result<bool, Exit> {
+    for event in &page.events {
+        if let Some(stored) = stored(event.get())
+            && !screen.show(&stored)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Shows what comes, and goes on where it was whenever the line or the gateway comes back.
+fn follow(door: &Door, query: &str, mut id: String, screen: &mut Screen) -> Result<(), Exit> {
+    let mut met = false;
+    loop {
+        if !screen.out.flush()? || screen.gone() {
+            return Ok(());
+        }
+        let mut heard = false;
+        let ended = ask::connect(door.http, SILENCE).and_then(|stream| match &door.certificate {
+            Some(certificate) => {
+                let stream = tls::wrap(stream, door.http, certificate)?;
+                Ok(listen(stream, door, query, &mut id, screen, &mut heard))
+            }
+            None => Ok(listen(stream, door, query, &mut id, screen, &mut heard)),
+        });
+        match ended {
+            Ok(Ok(End::Enough)) => return Ok(()),
+            Ok(Ok(End::Refused(reason))) if !heard => return Err(Exit::unavailable(reason)),
+            Ok(Err(exit)) => return Err(exit),
+            Err(error) if !met => {
+                return Err(Exit::unavailable(format!("no gateway answers at {}: {error}", door.http)));
+            }
+            _ => {}
+        }
+        met |= heard;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// How a stream ended.
+enum End {
+    /// Nobody wants more.
+    Enough,
+    /// The line broke, or the gateway stopped.
+    Lost,
+    /// The gateway says no.
+    Refused(String),
+}
+
+fn listen(
+    mut stream: impl Read + Write,
+    door: &Door,
+    query: &str,
+    id: &mut String,
+    screen: &mut Screen,
+    heard: &mut bool,
+) -> Result<End, Exit> {
+    // HTTP/1.0: the answer comes as it is, and ends with the connection.
+    let mut request = format!(
+        "GET /api/v1/events/stream?{} HTTP/1.0\r\nHost: {}\r\nLast-Event-ID: {id}\r\n",
+        query.trim_start_matches('&'),
+        door.http
+    );
+    if let Some(token) = &door.token {
+        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    request.push_str("\r\n");
+    if stream.write_all(request.as_bytes()).is_err() {
+        return Ok(End::Lost);
+    }
+    let mut lines = BufReader::new(stream);
+    let (mut line, mut status, mut body) = (String::new(), None, false);
+    let (mut seen, mut data) = (None, String::new());
+    loop {
+        line.clear();
+        match lines.read_line(&mut line) {
+            Ok(read) if read > 0 && line.ends_with('\n') => {}
+            _ => return Ok(End::Lost),
+        }
+        let text = line.trim_end_matches(['\r', '\n']);
+        if status.is_none() {
+            let good = text.split(' ').nth(1).is_some_and(|code| code == "200");
+            *heard |= good;
+            status = Some(good);
+        } else if !body {
+            if text.is_empty() && status == Some(false) {
+                let mut problem = String::new();
+                let _ = lines.read_to_string(&mut problem);
+                let detail = serde_json::from_str::<Value>(&problem).ok();
+                let detail = detail.as_ref().and_then(|problem| problem["detail"].as_str());
+                return Ok(End::Refused(detail.unwrap_or("the gateway refused").to_owned()));
+            }
+            body = text.is_empty();
+        } else if let Some(place) = text.strip_prefix("id: ") {
+            seen = Some(place.to_owned());
+        } else if let Some(more) = text.strip_prefix("data: ") {
+            data.push_str(more);
+        } else if text.is_empty() {
+            // What has come whole counts, and nothing else.
+            if let Some(place) = seen.take() {
+                *id = place;
+            }
+            let event = stored(&std::mem::take(&mut data));
+            if let Some(event) = event
+                && !screen.show(&event)?
+            {
+                return Ok(End::Enough);
+            }
+            let waits = lines.buffer().is_empty();
+            if waits && (!screen.out.flush()? || screen.gone()) {
+                return Ok(End::Enough);
+            }
+        }
+    }
+}
+
+/// An event as it was sent. Its place is not told apart from the number in its id: they differ only where it was salvaged.
+fn stored(json: &str) -> Option<Stored> {
+    let front = Front::read(json)?;
+    let event: Event = serde_json::from_str(json).ok()?;
+    Some(Stored { seq: front.seq, terminal_seq: front.terminal_seq, boot_ms: None, event, json: json.into() })
+}

@@ -1,0 +1,132 @@
+//! `vestibule outbox salvage`: what can still be read of a damaged store, written out or brought into the present one.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::out::Out;
+use crate::cli::exit::Exit;
+use crate::cli::store;
+use crate::cli::way::{Door, Key};
+use crate::config::Config;
+use crate::log::{Survey, Wanted, Wreck, finish};
+
+/// Pause between two looks at whether a running gateway is done.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Read what can still be read of a damaged store: write it out, or bring what was not forwarded into the present one.
+#[derive(Debug, Args)]
+pub(super) struct Salvage {
+    /// The damaged store: `events.db.corrupt-…`, say, with its write-ahead log beside it.
+    file: PathBuf,
+    /// Write the events to this new file, one JSON object a line; `-` is standard output. Nothing else is touched.
+    #[arg(long, value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    to: Option<PathBuf>,
+    /// Only those that were not forwarded; with --config that is so anyway.
+    #[arg(long)]
+    pending: bool,
+    /// The gateway into whose store they are brought, with their ids; one that runs does it itself.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    key: Key,
+}
+
+impl Salvage {
+    pub(super) fn execute(self) -> Result<(), Exit> {
+        if in_use(&self.file) {
+            return Err(Exit::unavailable(format!(
+                "{} is in use by a running gateway; `vestibule outbox export` reads it",
+                self.file.display()
+            )));
+        }
+        let wanted = if self.pending || self.config.is_some() { Wanted::Pending } else { Wanted::All };
+        let open = || {
+            Wreck::open(&self.file, wanted).map_err(|error| Exit::no_input(format!("{}: {error}", self.file.display())))
+        };
+        let survey = match &self.config {
+            None => {
+                let wreck = open()?;
+                let mut out = Out::to(self.to.as_deref())?;
+                for event in wreck.events() {
+                    if !out.line(event.json())? {
+                        break;
+                    }
+                }
+                out.finish()?;
+                wreck.survey()
+            }
+            Some(path) => {
+                let config = Config::load(path)?;
+                let wreck = open()?;
+                match store::open(&config)? {
+                    Some(log) => {
+                        let name =
+                            self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                        let brought = log.salvage(&wreck, &name);
+                        log.close();
+                        let brought = brought.map_err(|error| Exit::io(error.to_string()))?;
+                        say(&format!("{} events are pending again, {} were here already", brought.new, brought.known));
+                    }
+                    None => self.ask(&self.key.door(Some(&config))?, &config.log.dir)?,
+                }
+                // A file that cannot be marked is looked at once more at the next start, and nothing new is found in it.
+                let _ = finish(&self.file);
+                wreck.survey()
+            }
+        };
+        judge(&self.file, &survey)
+    }
+
+    /// Has a running gateway do it, and waits for its event.
+    fn ask(&self, door: &Door, dir: &Path) -> Result<(), Exit> {
+        let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = |path: &Path| path.canonicalize().ok();
+        if folder(dir).map(|dir| dir.join(&name)) != folder(&self.file) {
+            return Err(Exit::unavailable(format!(
+                "a gateway is running, and reads only what is in its data folder: move the file to {}, or stop the gateway",
+                dir.display()
+            )));
+        }
+        let begun = door.post("/api/v1/outbox/salvage", &json!({ "file": name }))?;
+        let mut after = begun["after"].as_u64().unwrap_or(0);
+        loop {
+            let path = format!("/api/v1/events?terminal=gateway&kind=gateway.events_salvaged&after={after}");
+            let page = door.get(&path)?;
+            let events = page["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if let Some(event) = events.iter().find(|event| event["attributes"]["file"] == name.as_str()) {
+                let count = |key: &str| event["attributes"][key].as_u64().unwrap_or(0);
+                say(&format!("{} events are pending again, {} were here already", count("events"), count("known")));
+                return Ok(());
+            }
+            after = page["upto"].as_u64().unwrap_or(after);
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// What is left over is a fault, with a number.
+fn judge(file: &Path, survey: &Survey) -> Result<(), Exit> {
+    let Survey { pages, unreadable_pages, events, pending, knows_forwarded, lost } = survey;
+    let known = if *knows_forwarded { "" } else { " (what was forwarded cannot be read: all of them)" };
+    say(&format!("{}: {events} events in {pages} pages, {pending} not forwarded{known}", file.display()));
+    if *lost == 0 && *unreadable_pages == 0 {
+        return Ok(());
+    }
+    Err(Exit::data(format!("{lost} events cannot be read, {unreadable_pages} pages not at all; the rest is saved")))
+}
+
+/// To people: standard output may be where the events go.
+fn say(text: &str) {
+    crate::cli::complain(text);
+}
+
+/// Whether this is the store that a running gateway writes.
+fn in_use(file: &Path) -> bool {
+    let lock = file.parent().unwrap_or(Path::new(".")).join("events.lock");
+    let ours = file.file_name().is_some_and(|name| name == "events.db");
+    ours && File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+}

@@ -1,0 +1,357 @@
+//! A SQLite file as bytes: its pages with what a write-ahead log beside it holds of them, and the rows of a page.
+//!
+//! SQLite itself refuses a damaged file as a whole, or ends a scan at the first bad page. Here each page stands alone, and each
+//! row of it: what can be read is read. The format is the one that <https://www.sqlite.org/fileformat2.html> describes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What a file begins with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The size of our pages, where the file's first page does not tell.
+const USUAL_SIZE: usize = 4096;
+/// What stands before the first page's own content, before the frames of a write-ahead log, and before each frame's page.
+const FILE_HEADER: usize = 100;
+const WAL_HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+/// Longest row that is put together; events are far shorter.
+const MOST_BYTES: usize = 16 << 20;
+
+/// A file's pages, the newest form of each.
+#[derive(Debug)]
+pub(super) struct Pages {
+    file: File,
+    wal: Option<File>,
+    /// Where the newest committed form of a page is in the write-ahead log.
+    newer: HashMap<u32, u64>,
+    size: usize,
+    count: u32,
+}
+
+/// A value of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Null,
+    Number(i64),
+    Text(String),
+    /// Anything else, or text that is none.
+    Other,
+}
+
+/// A row: its rowid where its table has one.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) rowid: Option<i64>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Pages {
+    /// Opens a file, and the write-ahead log beside it where there is one. Nothing is written.
+    pub(super) fn open(path: &Path) -> io::Result<Pages> {
+        let file = File::open(path)?;
+        let mut header = [0; FILE_HEADER];
+        let known = file.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);
+        let size = if known { page_size(u32::from(short(&header, 16).unwrap_or(0))) } else { None };
+        let wal = File::open(PathBuf::from(format!("{}-wal", path.display()))).ok();
+        let (mut size, mut newer) = (size, HashMap::new());
+        if let Some(wal) = &wal {
+            newer = frames(wal, &mut size);
+        }
+        let size = size.unwrap_or(USUAL_SIZE);
+        let whole = file.metadata()?.len().div_ceil(u64::try_from(size).unwrap_or(u64::MAX));
+        let count = u32::try_from(whole).unwrap_or(u32::MAX).max(newer.keys().copied().max().unwrap_or(0));
+        Ok(Pages { file, wal, newer, size, count })
+    }
+
+    /// How many pages there are; they count from 1.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The bytes of a page; none where it cannot be read. What is missing at the end of a truncated file is zero.
+    pub(super) fn page(&self, number: u32) -> Option<Vec<u8>> {
+        let mut page = vec![0; self.size];
+        if let (Some(at), Some(wal)) = (self.newer.get(&number), &self.wal)
+            && wal.read_exact_at(&mut page, *at).is_ok()
+        {
+            return Some(page);
+        }
+        let start = u64::from(number.checked_sub(1)?).checked_mul(u64::try_from(self.size).ok()?)?;
+        let mut read = 0;
+        while let Some(rest) = page.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, start.checked_add(u64::try_from(read).ok()?)?) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        (read > 0).then_some(page)
+    }
+
+    /// How many rows a page says that it has, where it is one with rows.
+    pub(super) fn rows(&self, number: u32, page: &[u8]) -> u16 {
+        let at = start(number);
+        let kind = page.get(at).copied().and_then(Kind::of);
+        let most = u16::try_from(page.len() / 4).unwrap_or(u16::MAX);
+        kind.and_then(|_| short(page, at + 3)).unwrap_or(0).min(most)
+    }
+
+    /// A row of a page; none where it is not whole.
+    pub(super) fn row(&self, number: u32, page: &[u8], index: u16) -> Option<Row> {
+        let at = start(number);
+        let kind = Kind::of(*page.get(at)?)?;
+        let pointers = at + if kind == Kind::IndexInside { 12 } else { 8 };
+        let cell = usize::from(short(page, pointers + 2 * usize::from(index))?);
+        let cell = if kind == Kind::IndexInside { cell + 4 } else { cell };
+        let (length, cell) = varint(page, cell)?;
+        let (rowid, cell) = if kind == Kind::Table {
+            let (rowid, cell) = varint(page, cell)?;
+            (Some(rowid.cast_signed()), cell)
+        } else {
+            (None, cell)
+        };
+        let length = usize::try_from(length).ok().filter(|length| (1..=MOST_BYTES).contains(length))?;
+        let payload = self.payload(page, cell, length, kind)?;
+        Some(Row { rowid, values: values(&payload)? })
+    }
+
+    /// A row's bytes, with those on pages of their own where it is too long for one.
+    fn payload(&self, page: &[u8], cell: usize, length: usize, kind: Kind) -> Option<Vec<u8>> {
+        let usable = self.size;
+        let most = if kind == Kind::Table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
+        if length <= most {
+            return Some(page.get(cell..cell.checked_add(length)?)?.to_vec());
+        }
+        let least = (usable - 12) * 32 / 255 - 23;
+        let fit = least + (length - least) % (usable - 4);
+        let here = if fit <= most { fit } else { least };
+        let mut payload = page.get(cell..cell.checked_add(here)?)?.to_vec();
+        let mut next = long(page, cell + here)?;
+        // Each page brings some bytes: a chain that goes in circles ends too.
+        while payload.len() < length {
+            let more = if (1..=self.count).contains(&next) { self.page(next)? } else { return None };
+            let take = (length - payload.len()).min(usable - 4);
+            payload.extend_from_slice(more.get(4..4 + take)?);
+            next = long(&more, 0)?;
+        }
+        Some(payload)
+    }
+}
+
+/// The pages that have rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Table,
+    IndexInside,
+    IndexLeaf,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Kind> {
+        match byte {
+            0x0d => Some(Kind::Table),
+            0x02 => Some(Kind::IndexInside),
+            0x0a => Some(Kind::IndexLeaf),
+            _ => None,
+        }
+    }
+}
+
+/// Where a page's own content begins.
+fn start(number: u32) -> usize {
+    if number == 1 { FILE_HEADER } else { 0 }
+}
+
+fn page_size(stored: u32) -> Option<usize> {
+    let size = if stored == 1 { 65_536 } else { stored };
+    (size.is_power_of_two() && (512..=65_536).contains(&size)).then(|| usize::try_from(size).ok()).flatten()
+}
+
+/// Where the newest committed form of each page is. What follows a frame that is damaged still counts if it is of this life of
+/// the log and a commit comes after it: each row is judged for itself later.
+fn frames(wal: &File, size: &mut Option<usize>) -> HashMap<u32, u64> {
+    let mut header = [0; WAL_HEADER];
+    let (mut newer, mut waiting) = (HashMap::new(), Vec::new());
+    let magic = wal.read_exact_at(&mut header, 0).ok().and_then(|()| long(&header, 0));
+    if !matches!(magic, Some(0x377f_0682 | 0x377f_0683)) {
+        return newer;
+    }
+    let Some(page) = long(&header, 8).and_then(page_size) else { return newer };
+    if size.is_some_and(|size| size != page) {
+        return newer;
+    }
+    *size = Some(page);
+    let mut at = WAL_HEADER;
+    let mut frame = [0; FRAME_HEADER];
+    while let Ok(offset) = u64::try_from(at) {
+        if wal.read_exact_at(&mut frame, offset).is_err() {
+            break;
+        }
+        let (salts, ours) = (frame.get(8..16), header.get(16..24));
+        if let (Some(number @ 1..), Some(after), true) = (long(&frame, 0), long(&frame, 4), salts == ours) {
+            waiting.push((number, at + FRAME_HEADER));
+            if after > 0 {
+                let places = waiting.drain(..).filter_map(|(number, at)| Some((number, u64::try_from(at).ok()?)));
+                newer.extend(places);
+            }
+        }
+        at += FRAME_HEADER + page;
+    }
+    newer
+}
+
+/// The values of a row.
+fn values(payload: &[u8]) -> Option<Vec<Value>> {
+    let (header, mut at) = varint(payload, 0)?;
+    let header = usize::try_from(header).ok().filter(|header| *header <= payload.len())?;
+    let mut body = header;
+    let mut values = Vec::new();
+    while at < header {
+        let (kind, next) = varint(payload, at)?;
+        at = next;
+        let length = match kind {
+            0 | 8 | 9 => 0,
+            1..=4 => usize::try_from(kind).ok()?,
+            5 => 6,
+            6 | 7 => 8,
+            10 | 11 => return None,
+            _ => usize::try_from((kind - 12) / 2).ok()?,
+        };
+        let bytes = payload.get(body..body.checked_add(length)?)?;
+        body += length;
+        values.push(match kind {
+            0 => Value::Null,
+            8 => Value::Number(0),
+            9 => Value::Number(1),
+            1..=6 => {
+                let first: i64 = if bytes.first().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 };
+                Value::Number(bytes.iter().fold(first, |number, byte| (number << 8) | i64::from(*byte)))
+            }
+            13.. if kind % 2 == 1 => String::from_utf8(bytes.to_vec()).map_or(Value::Other, Value::Text),
+            _ => Value::Other,
+        });
+    }
+    Some(values)
+}
+
+/// SQLite's number of one to nine bytes, and what comes after it.
+fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut number = 0_u64;
+    for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
+        if index == 8 {
+            return Some(((number << 8) | u64::from(*byte), at + 9));
+        }
+        number = (number << 7) | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some((number, at + index + 1));
+        }
+    }
+    None
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params};
+
+    use super::*;
+
+    fn all(pages: &Pages) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for number in 1..=pages.count() {
+            let Some(page) = pages.page(number) else { continue };
+            rows.extend((0..pages.rows(number, &page)).filter_map(|index| pages.row(number, &page, index)));
+        }
+        rows
+    }
+
+    #[test]
+    fn every_row_is_read_from_the_file_and_from_its_write_ahead_log() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.db");
+        let connection = Connection::open(&path).expect("opens");
+        connection.pragma_update(None, "journal_mode", "WAL").expect("is set");
+        connection
+            .execute_batch(
+                "CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER, t TEXT);
+                 CREATE TABLE b (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID;",
+            )
+            .expect("makes tables");
+        let numbers = [0, 1, -1, 127, 128, -32_768, 8_388_607, -2_147_483_648, 1 << 40, i64::MAX, i64::MIN];
+        let text = |length: usize| "ü".repeat(length / 2);
+        for (id, length) in (1_i64..).zip([0, 10, 4000, 4062, 5000, 100_000, 30]) {
+            for (at, number) in (0_i64..).zip(numbers) {
+                let id = id * 100 + at;
+                connection
+                    .execute("INSERT INTO a VALUES (?1, ?2, ?3)", params![id, number, text(length)])
+                    .expect("a row");
+                connection
+                    .execute("INSERT INTO b VALUES (?1, ?2)", params![id.to_string(), text(length)])
+                    .expect("a row");
+            }
+            if id == 4 {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("writes back");
+            }
+        }
+        // An open transaction is no part of it.
+        let open = Connection::open(&path).expect("opens");
+        open.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE").expect("begins");
+        for id in 0..500 {
+            open.execute("INSERT INTO a VALUES (?1, 5, ?2)", params![90_000 + id, text(2000)]).expect("a row");
+        }
+
+        let rows = all(&Pages::open(&path).expect("opens"));
+        for (id, length) in (1_i64..).zip([0, 10, 4000, 4062, 5000, 100_000, 30]) {
+            for (at, number) in (0_i64..).zip(numbers) {
+                let id = id * 100 + at;
+                let expected = [Value::Null, Value::Number(number), Value::Text(text(length))];
+                assert!(rows.iter().any(|row| row.rowid == Some(id) && row.values == expected), "{id}");
+                let expected = [Value::Text(id.to_string()), Value::Text(text(length))];
+                assert!(rows.iter().any(|row| row.rowid.is_none() && row.values == expected), "{id}");
+            }
+        }
+        assert!(!rows.iter().any(|row| row.rowid >= Some(90_000)));
+    }
+
+    #[test]
+    fn garbage_is_no_row_and_nothing_panics() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.db");
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random.to_le_bytes()
+        };
+        for round in 0..40_usize {
+            let mut bytes: Vec<u8> = std::iter::repeat_with(&mut next).take(4096).flatten().collect();
+            for page in bytes.chunks_mut(4096) {
+                page[0] = [0x0d, 0x0a, 0x02][round % 3];
+                page[3] = 0;
+            }
+            if round % 2 == 0 {
+                bytes[..16].copy_from_slice(MAGIC);
+                bytes[16..18].copy_from_slice(&[16, 0]);
+                bytes[FILE_HEADER] = 0x0d;
+            }
+            std::fs::write(&path, &bytes[..bytes.len() - round * 13]).expect("writes");
+            std::fs::write(dir.path().join("a.db-wal"), &bytes).expect("writes");
+            all(&Pages::open(&path).expect("opens"));
+        }
+        std::fs::write(&path, b"").expect("writes");
+        std::fs::remove_file(dir.path().join("a.db-wal")).expect("is there");
+        assert_eq!(Pages::open(&path).expect("opens").count(), 0);
+    }
+}

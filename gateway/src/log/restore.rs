@@ -1,0 +1,158 @@
+//! A backup in the place of a store: a new life of it begins, so that no id is given twice.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::life::{self, Beginning, Cause};
+use super::open::{FILE, OpenError, lock, unused};
+
+/// What cannot be restored, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The data folder cannot be had.
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    /// There is a store already, and nobody said that it may be set aside.
+    #[error("there is a store already: {}", .0.display())]
+    InTheWay(PathBuf),
+    /// The backup is no sound store.
+    #[error("the backup is not sound: {0}")]
+    Unsound(String),
+    /// Reading or writing failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What was read or written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Puts the store of a backup into a data folder that no gateway uses. A store that is there is set aside where `replace` says
+/// that it may be.
+///
+/// # Errors
+/// See [`RestoreError`]; then the folder is as it was.
+pub fn restore(backup: &Path, dir: &Path, replace: bool) -> Result<Beginning, RestoreError> {
+    let _lock = lock(dir)?;
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RestoreError::Io { path, source }
+    };
+    let store = dir.join(FILE);
+    if store.exists() && !replace {
+        return Err(RestoreError::InTheWay(store));
+    }
+    let aside = unused(&store, "replaced").file_name().map(|name| name.to_string_lossy().into_owned());
+    let aside = aside.filter(|_| store.exists());
+    let fresh = dir.join(format!("{FILE}.restoring"));
+    let files = |path: &Path| ["", "-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", path.display())));
+    for old in files(&fresh).iter().filter(|old| old.exists()) {
+        fs::remove_file(old).map_err(io(old))?;
+    }
+    fs::copy(backup, &fresh).map_err(io(backup))?;
+    let prepared = prepare(&fresh, aside.clone());
+    let beginning = match prepared {
+        Ok(beginning) => beginning,
+        Err(error) => {
+            for old in files(&fresh) {
+                let _ = fs::remove_file(old);
+            }
+            return Err(error);
+        }
+    };
+    // Whoever restores may be root: the files are the gateway's, as the folder is.
+    let owner = fs::metadata(dir).map_err(io(dir))?;
+    for path in [&fresh, &dir.join("events.lock")] {
+        chown(path, Some(owner.uid()), Some(owner.gid())).map_err(io(path))?;
+    }
+    File::open(&fresh).and_then(|file| file.sync_all()).map_err(io(&fresh))?;
+    if let Some(aside) = &aside {
+        for (from, to) in files(&store).iter().zip(files(&dir.join(aside))).filter(|(from, _)| from.exists()) {
+            fs::rename(from, to).map_err(io(from))?;
+        }
+    }
+    life::unmark(&store);
+    fs::rename(&fresh, &store).map_err(io(&fresh))?;
+    life::sync(dir).map_err(io(dir))?;
+    Ok(beginning)
+}
+
+/// Checks the copy and begins its new life, in one file without a write-ahead log.
+fn prepare(path: &Path, aside: Option<String>) -> Result<Beginning, RestoreError> {
+    let unsound = |error: rusqlite::Error| RestoreError::Unsound(error.to_string());
+    let connection = Connection::open(path).map_err(unsound)?;
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(unsound)?;
+    if verdict != "ok" {
+        return Err(RestoreError::Unsound(verdict));
+    }
+    connection.pragma_update(None, "journal_mode", "DELETE").map_err(unsound)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(unsound)?;
+    life::begin(&connection, Cause::Restored, aside).map_err(|error| RestoreError::Unsound(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{event, open, submit};
+    use super::super::{Outcome, Records, Settled};
+    use super::*;
+
+    #[test]
+    fn what_was_backed_up_keeps_its_ids_what_comes_has_others_and_nothing_is_overwritten_unasked() {
+        let (dir, out) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
+        let log = open(dir.path());
+        submit(&log, (0..10).map(|_| event("a")).collect()).expect("appends");
+        let mut settled = Settled::default();
+        settled.push(Outcome::Forwarded, 1, 4);
+        log.settle(settled);
+        submit(&log, vec![event("a")]).expect("appends");
+        let backup = out.path().join("events.db");
+        log.records().expect("opens").copy_to(&backup).expect("copies");
+        let before = log.id_prefix().to_owned();
+        submit(&log, (0..5).map(|_| event("a")).collect()).expect("appends");
+        assert!(matches!(restore(&backup, dir.path(), true), Err(RestoreError::Store(OpenError::InUse(_)))));
+        log.close();
+        drop(log);
+
+        assert!(matches!(restore(&backup, dir.path(), false), Err(RestoreError::InTheWay(_))));
+        let broken = out.path().join("broken.db");
+        let mut bytes = fs::read(&backup).expect("reads");
+        bytes.truncate(bytes.len() / 2);
+        fs::write(&broken, bytes).expect("writes");
+        assert!(matches!(restore(&broken, dir.path(), true), Err(RestoreError::Unsound(_))));
+        assert_eq!(Records::open(dir.path()).expect("as it was").head().expect("reads"), 16);
+
+        let beginning = restore(&backup, dir.path(), true).expect("restores");
+        assert_eq!((beginning.cause, beginning.after), (Cause::Restored, 11));
+        let aside = dir.path().join(beginning.set_aside.clone().expect("set aside"));
+        let config = super::super::Config { dir: dir.path().to_owned(), ..super::super::Config::default() };
+        let metrics = std::sync::Arc::new(crate::metrics::Metrics::new().expect("metrics"));
+        let opened =
+            super::super::Log::open(&config, "gw", Box::new(super::super::tests::Plain), metrics).expect("opens");
+        assert_eq!(opened.beginning, Some(beginning));
+        let log = opened.log;
+        assert_ne!(log.id_prefix(), before);
+        assert_eq!(log.born_after(), 11);
+        submit(&log, vec![event("a")]).expect("appends");
+        let events = log.read_after(0, 100).expect("reads");
+        let ids: Vec<&str> = events.iter().map(|stored| stored.id()).collect();
+        assert_eq!(ids[10], format!("{before}-11"));
+        assert_eq!(ids[11], format!("{}-12", log.id_prefix()));
+        assert_eq!(
+            log.progress().expect("reads").pending(12),
+            8,
+            "what was sent since is sent again, under its old id"
+        );
+        // What came after the backup is in the store that was set aside.
+        let wreck = super::super::Wreck::open(&aside, super::super::Wanted::Pending).expect("opens");
+        assert_eq!(log.salvage(&wreck, "x").expect("brings in").new, 5);
+        assert!(log.records().expect("opens").verify(true).expect("verifies").is_sound());
+        log.close();
+        drop(log);
+        assert_eq!(open(dir.path()).id_prefix(), events[11].front().expect("a front").life(), "the life goes on");
+    }
+}

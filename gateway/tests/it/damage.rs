@@ -1,0 +1,345 @@
+//! What happens when a disk goes bad, to a gateway as a process: it starts, or it says exactly what to do; and what it had
+//! acknowledged and not forwarded comes to the broker, as far as it can be read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::mosquitto::{Mosquitto, free_port};
+use crate::site::Site;
+use crate::subscriber::Subscriber;
+
+/// Lines that are acknowledged, and that no broker has.
+const LINES: u64 = 1200;
+
+/// A site whose gateway has acknowledged lines while nobody took them, and was killed. Its configuration names the port of a
+/// broker that does not run yet.
+async fn acknowledged(rest: &str) -> (Site, u16) {
+    let port = free_port();
+    let site = Site::new(Some(port), rest);
+    let gateway = site.start();
+    site.feed(1, LINES).await;
+    gateway.kill();
+    (site, port)
+}
+
+/// A broker at this port, and somebody who hears the events.
+async fn broker(port: u16) -> (Mosquitto, Subscriber) {
+    let broker = Mosquitto::at(port);
+    let subscriber = Subscriber::to(port, "vestibule/v1/br001/+/event/#").await;
+    (broker, subscriber)
+}
+
+/// Hears until all these events of `atm-01` were heard, and one of each kind of the gateway's own: by their numbers, each once or
+/// more, always with the same id.
+async fn hear(subscriber: &mut Subscriber, numbers: impl Iterator<Item = u64>, kinds: &[&str]) -> BTreeMap<u64, Value> {
+    let mut missing: std::collections::BTreeSet<u64> = numbers.collect();
+    let mut kinds: Vec<&str> = kinds.to_vec();
+    let mut heard: BTreeMap<u64, Value> = BTreeMap::new();
+    while !missing.is_empty() || !kinds.is_empty() {
+        let json = subscriber.next().await.json;
+        let detail = json["data"]["detail"].as_str().unwrap_or_default();
+        if let Some(number) = detail.strip_prefix("number ").map(|number| number.parse().expect("a number")) {
+            missing.remove(&number);
+            let before = heard.insert(number, json.clone());
+            assert!(before.is_none_or(|before| before["id"] == json["id"]), "{json}");
+        }
+        let kind = json["type"].as_str().unwrap_or_default().trim_start_matches("vestibule.").to_owned();
+        kinds.retain(|wanted| *wanted != kind);
+    }
+    heard
+}
+
+/// The life in an id.
+fn life(event: &Value) -> &str {
+    event["id"].as_str().and_then(|id| id.rsplit_once('-')).expect("an id").0
+}
+
+/// Has everything written back into the file, as a stop does.
+fn write_back(site: &Site) {
+    // A verb that opens the store of a gateway that does not run closes it in order.
+    site.good(&["outbox", "dead-letter", "replay", "--all"]);
+    assert!(!site.data().join("events.db.open").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_page_costs_what_is_on_it_and_everything_else_is_forwarded_by_itself() {
+    let (site, port) = acknowledged("").await;
+    write_back(&site);
+    let numbers = damage_a_page(&site.store());
+    let (code, out, err) = site.verb(&["outbox", "verify"]);
+    assert!(code == Some(65) && out.contains("malformed") && err.contains("vestibule outbox salvage"), "{out}{err}");
+    let (_broker, mut subscriber) = broker(port).await;
+    let gateway = site.start();
+    let readable = (1..=LINES).filter(|number| !numbers.contains(number));
+    let heard = hear(&mut subscriber, readable, &["gateway.store_replaced", "gateway.events_salvaged"]).await;
+    let wreck = site.wrecks().pop().expect("was set aside");
+    assert!(site.said().contains(&format!("vestibule outbox salvage {}", wreck.display())), "{}", site.said());
+    let lives: std::collections::BTreeSet<&str> = heard.values().map(life).collect();
+    assert_eq!(lives.len(), 1, "{lives:?}");
+    assert!(heard.values().all(|event| event["replayed"] == true || event["replayed"] == false));
+    // The sequence is the one that it had, and a terminal's new events count anew.
+    site.feed(LINES + 1, 1).await;
+    let new = hear(&mut subscriber, LINES + 1..=LINES + 1, &[]).await.remove(&(LINES + 1)).expect("heard");
+    assert_eq!(new["terminalsequence"], "2", "its link's `comms.restored` is the first");
+    assert_ne!(life(&new), *lives.first().expect("one"));
+    // Again, by hand: nothing is new. What is lost is a number.
+    let (code, _, err) = site.verb(&["outbox", "salvage", wreck.to_str().expect("is text")]);
+    assert_eq!(code, Some(65), "{err}");
+    assert!(
+        err.contains("0 events are pending again") && err.contains(&format!("{} events cannot be read", numbers.len())),
+        "{err}"
+    );
+    gateway.stop();
+    assert!(site.good(&["outbox", "verify", "--full"]).contains("sound"));
+}
+
+/// Writes garbage over a page with events in the middle of a store; the numbers of those events.
+fn damage_a_page(store: &Path) -> Vec<u64> {
+    let file = File::options().read(true).write(true).open(store).expect("opens");
+    let bytes = fs::read(store).expect("reads");
+    let pages: Vec<usize> = (0..bytes.len() / 4096).filter(|page| bytes[page * 4096] == 0x0d).collect();
+    let page = pages[pages.len() / 2];
+    let text = String::from_utf8_lossy(&bytes[page * 4096..(page + 1) * 4096]).into_owned();
+    let numbers: Vec<u64> =
+        text.split("\"number ").skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect();
+    assert!(!numbers.is_empty(), "page {page} has no events");
+    let garbage: Vec<u8> = (0..4096_u32).map(|at| u8::try_from(at * 7919 % 251).expect("a byte")).collect();
+    file.write_all_at(&garbage, u64::try_from(page * 4096).expect("small")).expect("writes");
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_store_gives_what_is_left_of_it() {
+    // By hand, with nobody doing it at the start.
+    let (site, port) = acknowledged("log.salvage = false").await;
+    write_back(&site);
+    let size = fs::metadata(site.store()).expect("is there").len();
+    let file = File::options().write(true).open(site.store()).expect("opens");
+    file.set_len(size * 3 / 4 + 100).expect("truncates");
+    drop(file);
+    let gateway = site.start();
+    let wreck = site.wrecks().pop().expect("was set aside");
+    let wreck = wreck.to_str().expect("is text");
+    // What is there is seen first.
+    let saved = site.file("saved.jsonl");
+    let output = site.run(&["outbox", "salvage", wreck, "--to", saved.to_str().expect("is text")]);
+    assert!([Some(0), Some(65)].contains(&output.status.code()), "{output:?}");
+    let saved = fs::read_to_string(saved).expect("reads");
+    let numbers: Vec<u64> = saved
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("is JSON"))
+        .filter_map(|event| event["detail"].as_str()?.strip_prefix("number ")?.parse().ok())
+        .collect();
+    assert!(numbers.len() > 600, "{}", numbers.len());
+    // Then a running gateway brings it in, and again brings in nothing.
+    let (_broker, mut subscriber) = broker(port).await;
+    for (round, pending) in [(1, ""), (2, "0 events are pending again")] {
+        let (code, _, err) = site.verb(&["outbox", "salvage", wreck]);
+        assert!([Some(0), Some(65)].contains(&code) && err.contains(pending), "round {round}: {err}");
+    }
+    hear(&mut subscriber, numbers.into_iter(), &["gateway.events_salvaged"]).await;
+    gateway.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_write_ahead_log_a_store_begins_a_new_life_and_no_id_is_given_twice() {
+    let port = free_port();
+    let site = Site::new(Some(port), "");
+    let gateway = site.start();
+    site.feed(1, 100).await;
+    gateway.kill();
+    write_back(&site);
+    let gateway = site.start();
+    site.feed(101, 50).await;
+    gateway.kill();
+    for suffix in ["-wal", "-shm"] {
+        fs::remove_file(site.data().join(format!("events.db{suffix}"))).expect("is there");
+    }
+    let (_broker, mut subscriber) = broker(port).await;
+    let gateway = site.start();
+    site.feed(201, 50).await;
+    let heard = hear(&mut subscriber, (1..=100).chain(201..=250), &["gateway.store_rewound"]).await;
+    assert_ne!(life(&heard[&100]), life(&heard[&250]), "the numbers of the lost ones are given again, in another life");
+    assert!(site.said().contains("write-ahead log was gone"), "{}", site.said());
+    assert!(site.wrecks().is_empty());
+    gateway.stop();
+    assert!(site.good(&["outbox", "verify"]).contains("sound"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_and_a_wrong_file_are_set_aside_with_what_belongs_to_them() {
+    for content in
+        [&b""[..], b"this is a letter to the branch, and no database at all; somebody copied it to the wrong place"]
+    {
+        let (site, port) = acknowledged("").await;
+        // Everything is still in the write-ahead log, of which only a store's own file is gone.
+        fs::write(site.store(), content).expect("writes");
+        let (_broker, mut subscriber) = broker(port).await;
+        let gateway = site.start();
+        hear(&mut subscriber, 1..=LINES, if content.is_empty() { &["gateway.store_replaced"] } else { &[] }).await;
+        gateway.stop();
+        assert!(site.good(&["outbox", "verify"]).contains("sound"));
+
+        write_back(&site);
+        fs::write(site.store(), content).expect("writes");
+        let before = site.wrecks().len();
+        let gateway = site.start();
+        hear(&mut subscriber, std::iter::empty(), &["gateway.store_replaced", "gateway.events_salvaged"]).await;
+        assert_eq!(site.wrecks().len(), before + 1);
+        gateway.stop();
+    }
+}
+
+/// A file system of its own, gone when dropped. It needs root.
+struct Disk {
+    folder: tempfile::TempDir,
+    /// The loop device that it is on, by its name in /sys; without one it is in memory.
+    device: Option<String>,
+}
+
+impl Disk {
+    /// ext4, where this machine has loop devices, so that it can break while a gateway writes; else tmpfs.
+    fn mount() -> Disk {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("disk")).expect("is made");
+        let mut disk = Disk { folder, device: None };
+        let image = disk.folder.path().join("image");
+        let made = File::create(&image).and_then(|file| file.set_len(64 << 20)).is_ok()
+            && call("mkfs.ext4", &["-q"], &image)
+            && call("mount", &["-o", "loop,errors=remount-ro", image.to_str().expect("is text")], &disk.path());
+        if made {
+            let mounts = fs::read_to_string("/proc/mounts").expect("reads");
+            let line = mounts.lines().find(|line| line.contains(disk.path().to_str().expect("is text")));
+            let device = line.and_then(|line| line.split(' ').next()).and_then(|device| device.strip_prefix("/dev/"));
+            disk.device = Some(device.expect("is mounted").to_owned());
+        } else {
+            assert!(call("mount", &["-t", "tmpfs", "-o", "size=64m", "tmpfs"], &disk.path()), "this test needs root");
+        }
+        disk
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Writable again, as after a repair.
+    fn mend(&self) {
+        match &self.device {
+            None => assert!(call("mount", &["-o", "remount,rw"], &self.path())),
+            Some(_) => {
+                let image = self.folder.path().join("image");
+                assert!(call("umount", &[], &self.path()));
+                call("e2fsck", &["-p"], &image);
+                assert!(call("mount", &["-o", "loop", image.to_str().expect("is text")], &self.path()));
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        call("umount", &["-l"], &self.path());
+    }
+}
+
+fn call(program: &str, arguments: &[&str], path: &Path) -> bool {
+    let output = Command::new(program).args(arguments).arg(path).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_disk_that_became_read_only_it_says_so_and_what_is_there_can_be_saved() {
+    let disk = Disk::mount();
+    let data = disk.path().join("data");
+    let port = free_port();
+    let site = Site::at(tempfile::tempdir().expect("a folder"), &data, Some(port), "");
+    let mut gateway = site.start();
+    site.feed(1, LINES).await;
+    match &disk.device {
+        // As a file system does by itself after an error: the gateway that runs cannot commit, and ends.
+        Some(device) => {
+            fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").expect("is triggered");
+            let mut source = crate::gateway::Source::connect(site.lines).await;
+            source.say(b"{\"kind\":\"supply.low\"}\n").await;
+            assert_eq!(gateway.ended().code(), Some(74), "{}", site.said());
+            assert!(
+                source.answer().await.is_none_or(|answer| answer["seq"].is_null()),
+                "what is not kept is not acknowledged"
+            );
+        }
+        None => {
+            gateway.kill();
+            assert!(call("mount", &["-o", "remount,ro"], &disk.path()));
+        }
+    }
+    // A start says what to do, and the verb that it names does it.
+    let (code, said) = site.start_in_vain();
+    assert_eq!(code, Some(73), "{said}");
+    let last = said.lines().last().expect("a sentence");
+    let store = data.join("events.db");
+    assert!(last.contains("ead-only file system"), "{last}");
+    assert!(last.contains(&format!("vestibule outbox salvage {} --to", store.display())), "{last}");
+    let saved = site.file("saved.jsonl");
+    let output = site.run(&["outbox", "salvage", store.to_str().expect("text"), "--to", saved.to_str().expect("text")]);
+    assert!(output.status.success(), "{output:?}");
+    let saved = fs::read_to_string(saved).expect("reads");
+    assert_eq!(saved.lines().filter(|line| line.contains("\"number ")).count(), usize::try_from(LINES).expect("small"));
+    // Writable again, it goes on as if nothing had been.
+    disk.mend();
+    let (_broker, mut subscriber) = broker(port).await;
+    let gateway = site.start();
+    let heard = hear(&mut subscriber, 1..=LINES, &[]).await;
+    assert_eq!(life(&heard[&1]), life(&heard[&LINES]));
+    gateway.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_is_met_while_it_runs_ends_the_run_and_the_next_one_saves_the_rest() {
+    // What memory holds need not be read: it holds next to nothing.
+    let (site, port) = acknowledged("log.tail_events = 1").await;
+    write_back(&site);
+    for sort in ["a page", "a text"] {
+        let mut gateway = site.start();
+        let numbers = match sort {
+            "a page" => damage_a_page(&site.store()),
+            // SQLite notices nothing of this.
+            _ => damage_a_text(&site.store()),
+        };
+        // It must not find the broker before somebody listens there.
+        gateway.signal(nix::sys::signal::Signal::SIGSTOP);
+        let (broker, mut subscriber) = broker(port).await;
+        gateway.signal(nix::sys::signal::Signal::SIGCONT);
+        assert_eq!(gateway.ended().code(), Some(74), "{sort}: {}", site.said());
+        let before = site.wrecks().len();
+        let gateway = site.start();
+        assert_eq!(site.wrecks().len(), before + 1, "{sort}");
+        let readable = (1..=LINES).filter(|number| !numbers.contains(number));
+        hear(&mut subscriber, readable, &["gateway.events_salvaged"]).await;
+        gateway.stop();
+        drop((broker, subscriber));
+        if sort == "a page" {
+            // Anew, and not forwarded.
+            fs::remove_dir_all(site.data()).expect("is there");
+            let gateway = site.start();
+            site.feed(1, LINES).await;
+            gateway.kill();
+            write_back(&site);
+        }
+    }
+}
+
+/// Takes the quote away in front of an event's kind; its number.
+fn damage_a_text(store: &Path) -> Vec<u64> {
+    let file = File::options().read(true).write(true).open(store).expect("opens");
+    let bytes = fs::read(store).expect("reads");
+    let needle = b"\"number 600\"";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("is in the file");
+    let kind = bytes[..at].windows(11).rposition(|window| window == b"\"supply.low").expect("before it");
+    file.write_all_at(b"x", u64::try_from(kind).expect("small")).expect("writes");
+    vec![600]
+}
