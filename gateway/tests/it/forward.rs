@@ -42,7 +42,7 @@ async fn events_arrive_once_and_in_order_with_topic_and_envelope() {
     let rows = gateway.log.read_after(0, 1000).expect("the log is read");
     for row in &rows {
         let heard = subscriber.next().await;
-        let terminal = if row.seq <= 600 { "atm 1%2Fä" } else { "atm-2" };
+        let terminal = if row.seq <= 600 { "atm%201%2Fä" } else { "atm-2" };
         assert_eq!(heard.topic, format!("vestibule/v1/br001/{terminal}/event/supply/low"));
         assert_eq!(heard.content_type.as_deref(), Some("application/cloudevents+json"));
         assert!(!heard.retained);

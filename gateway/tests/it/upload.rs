@@ -88,7 +88,7 @@ async fn what_is_no_whole_file_is_refused_and_nothing_of_it_is_kept() {
     let answer = send(address, &[&file[..file.len() - 1]]).await;
     assert!(answer.starts_with("refused: the file is short"), "{answer}");
     for (wrong, said) in [
-        (&b"a.json<>99999999{"[..], "at most 16384 are accepted"),
+        (&b"a.json<>99999999{"[..], "at most 1048576 are accepted"),
         (b"{\"no\":\"header\"}", "the middle of an upload's header"),
         (b"a.json<>4{\"a\"", "EOF"),
         (b"a.json<>2{}", "no row"),
