@@ -22,7 +22,7 @@ const TERMINALS: usize = 16;
 /// Bytes for each event where so many come at once, and bytes of its JSON form.
 fn cost(dir: &Path, batch: usize, events: usize, ids: bool) -> (f64, f64, u64) {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let fold = Box::new(TerminalFold::new(Vec::new(), Arc::clone(&metrics)));
+    let fold = Box::new(TerminalFold::new(Arc::default(), Arc::clone(&metrics)));
     let config = Config { dir: dir.join(format!("{batch}-{ids}")), ..Config::default() };
     let log = Log::open(&config, "gw", fold, Arc::clone(&metrics)).unwrap().log;
     let event = |n: usize| {

@@ -41,10 +41,10 @@ impl Session {
                 }
                 Err(lost) => self.complain(&lost, connected),
             }
-            if let Some(pause) = self.round.next(good) {
-                if self.pause(pause).await.is_err() {
-                    return tracing::error!("the forwarder ends: the event log has stopped");
-                }
+            if let Some(pause) = self.round.next(good)
+                && self.pause(pause).await.is_err()
+            {
+                return tracing::error!("the forwarder ends: the event log has stopped");
             }
         }
     }

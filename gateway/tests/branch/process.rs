@@ -35,9 +35,13 @@ impl Process {
         Process { name, child, output }
     }
 
+    pub(crate) fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It is a child that nobody has waited for: its number is still its own, even if it has ended.
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.id()), signal).unwrap();
     }
 
     /// Fails the test where the process has ended by itself.

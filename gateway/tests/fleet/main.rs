@@ -12,6 +12,7 @@
 
 mod broker;
 #[path = "../it/certificates.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod certificates;
 mod contract;
 mod gateways;
@@ -20,6 +21,7 @@ mod load;
 #[expect(dead_code, reason = "shared with other tests, which use the rest of it")]
 mod mosquitto;
 #[path = "../branch/process.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod process;
 mod python;
 mod reader;

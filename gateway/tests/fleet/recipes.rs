@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::broker::{Cluster, Node};
 use crate::host;
-use crate::process::{Process, free_port};
+use crate::process::{Process, free_ports};
 use crate::python::docs;
 
 /// Who reads all branches.
@@ -84,7 +84,7 @@ pub(crate) async fn nats(dir: &Path, branches: usize) -> Cluster {
 
 /// Three RabbitMQ servers, and the name server of their virtual machines.
 pub(crate) async fn rabbitmq(dir: &Path, branches: usize) -> Cluster {
-    let names = free_port().port().to_string();
+    let names = free_ports::<1>()[0].port().to_string();
     let mut epmd = Command::new("epmd");
     let hosts: Vec<String> = (1..=NODES).map(|n| host(n).to_string()).collect();
     epmd.args(["-port", &names]).env("ERL_EPMD_ADDRESS", hosts.join(","));

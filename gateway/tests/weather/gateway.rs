@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::Figures;
 use crate::broker::{FAR, PORT};
-use crate::process::{Process, free_port, until};
+use crate::process::{Process, free_ports, until};
 
 /// Terminals, each with a link of its own.
 const TERMINALS: usize = 4;
@@ -41,7 +41,7 @@ impl Gateway {
     pub(crate) async fn start_alone(dir: &Path, figures: Figures) -> Gateway {
         let dir = dir.join("gateway");
         std::fs::create_dir(&dir).unwrap();
-        let (http, lines) = (free_port(), (0..TERMINALS).map(|_| free_port()).collect::<Vec<_>>());
+        let (http, lines) = (free_ports::<1>()[0], (0..TERMINALS).map(|_| free_ports::<1>()[0]).collect::<Vec<_>>());
         let mut config = format!(
             "gateway.id = \"br001\"\ngateway.site = \"branch-001\"\nlog.dir = {:?}\nhttp.listen = \"{http}\"\n\
              [forward]\nhost = \"{FAR}\"\nport = {PORT}\nack_timeout_s = {}\nconnect_timeout_s = {}\n",

@@ -43,7 +43,7 @@ impl Heard {
         let message: Value = serde_json::from_slice(payload).expect("payloads are JSON");
         let data = &message["data"];
         let seq = data["seq"].as_u64().expect("a place");
-        if message["id"] != data["id"] || message["sequence"] != seq.to_string() {
+        if message["id"] != data["id"] || message["sequence"].as_str() != Some(&seq.to_string()) {
             self.faults.push(format!("id or place is not the event's: {topic} {message}"));
         }
         if let Some(known) = self.events.get(&seq) {
