@@ -257,7 +257,7 @@ async fn on_a_disk_that_became_read_only_it_says_so_and_what_is_there_can_be_sav
     let disk = Disk::mount();
     let data = disk.path().join("data");
     let port = free_port();
-    let site = Site::at(tempfile::tempdir().expect("a folder"), &data, Some(port), "");
+    let site = Site::at(tempfile::tempdir().expect("a folder"), &data, Some(port), "log.reserve_mb = 0");
     let mut gateway = site.start();
     site.feed(1, LINES).await;
     match &disk.device {

@@ -316,8 +316,11 @@ async fn a_backup_of_a_running_gateway_is_restored_as_a_new_life_and_nothing_is_
     assert_eq!(site.verb(&["backup", to]).0, Some(73), "it overwrites nothing");
     assert_eq!(site.verb(&["restore", to]).0, Some(69), "the gateway runs");
     // Forwarded after the backup was made: the copy does not know it.
+    // It must not find the broker before somebody listens there.
+    gateway.signal(nix::sys::signal::Signal::SIGSTOP);
     let broker = Mosquitto::at(port);
     let mut subscriber = Subscriber::to(port, "vestibule/v1/br001/+/event/#").await;
+    gateway.signal(nix::sys::signal::Signal::SIGCONT);
     site.feed(101, 50).await;
     let mut before = std::collections::BTreeMap::new();
     while before.len() < 150 {
