@@ -212,6 +212,7 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
 
 /// What holds for each connection that writes.
 fn settle(connection: &Connection) -> Result<(), OpenError> {
+    life::keep_log(connection)?;
     set(connection, "journal_mode", "WAL", "wal")?;
     set(connection, "synchronous", "FULL", "2")?;
     set(connection, "foreign_keys", "ON", "1")?;

@@ -93,19 +93,24 @@ impl Records {
     /// Places without gaps, JSON that says what its row says, each terminal's events counted on.
     fn verify_events(&self, verdict: &mut Verdict) -> Result<(), LogError> {
         let (mut rows, mut counts) = (Faults::default(), Faults::default());
-        let born_after = self.born_after()?;
+        let (born_after, progress) = (self.born_after()?, self.progress()?);
         let epoch = self.epoch()?;
         let ours = |life: &str| life.rsplit_once('-').is_some_and(|(_, found)| found == epoch);
         let mut before = None;
-        let mut newest: HashMap<String, u64> = HashMap::new();
+        let mut newest: HashMap<String, (u64, u64)> = HashMap::new();
+        let mut gap = 0;
         let walked = self.ask(|connection| {
             let mut select = connection.prepare("SELECT seq, terminal_seq, json FROM event ORDER BY seq")?;
             let mut found = select.query([])?;
             while let Some(row) = found.next()? {
                 let (seq, terminal_seq) = (place(row.get(0)?), place(row.get(1)?));
                 verdict.events += 1;
+                // Retention takes what was dealt with, wherever it stands; what is still to be forwarded must be here.
                 if let Some(before) = before.filter(|before| *before + 1 != seq) {
-                    rows.add(format!("places {} to {} are missing", before + 1, seq - 1));
+                    gap = seq;
+                    if progress.settled_through(before) + 1 < seq {
+                        rows.add(format!("places {} to {} are missing", before + 1, seq - 1));
+                    }
                 }
                 before = Some(seq);
                 let json = match row.get_ref(2).map(|value| value.as_str().map(str::to_owned)) {
@@ -140,9 +145,11 @@ impl Records {
                 if front.seq != seq || (seq > born_after) != ours(front.life()) {
                     rows.add(format!("event {seq} has the id {}", front.id));
                 }
-                // What was pruned took its numbers with it: only a terminal's later events must follow one another.
-                let known = newest.insert(event.terminal.clone(), terminal_seq);
-                if let Some(last) = known.filter(|last| last + 1 != terminal_seq) {
+                // What was taken took its numbers with it: behind a gap a terminal's number may be any that is greater.
+                let known = newest.insert(event.terminal.clone(), (terminal_seq, seq));
+                let follows =
+                    |last: u64, at: u64| if gap > at { terminal_seq > last } else { terminal_seq == last + 1 };
+                if let Some((last, _)) = known.filter(|(last, at)| !follows(*last, *at)) {
                     counts
                         .add(format!("event {seq} is the {terminal_seq}th of {}, after the {last}th", event.terminal));
                 }
