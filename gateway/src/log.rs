@@ -16,6 +16,7 @@ mod config;
 mod dating;
 mod dead_letter;
 mod epoch;
+mod failure;
 mod filter;
 mod fold;
 mod front;
@@ -25,6 +26,7 @@ mod life;
 mod open;
 mod outbox;
 mod pages;
+mod place;
 mod plugin;
 mod progress;
 mod pruning;
@@ -68,6 +70,7 @@ pub use self::front::Front;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, Undated, pattern};
 pub use self::life::{Beginning, Cause};
 pub use self::open::OpenError;
+use self::place::place;
 pub use self::plugin::PluginCommit;
 pub use self::progress::{Outcome, Progress, Settled};
 use self::queue::{Job, Queue};
@@ -82,7 +85,7 @@ pub use self::salvaged::Salvaged;
 pub use self::space::NoRoom;
 pub use self::status::{Oldest, Position, Status};
 use self::tail::Tail;
-use self::transaction::{Ledger, place};
+use self::transaction::Ledger;
 pub use self::verify::Verdict;
 use self::writer::Writer;
 use crate::event::Event;
@@ -241,7 +244,7 @@ impl Log {
         let needs = Arc::<retention::Known>::default();
         let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
         let id_prefix = format!("{gateway}-{}", store.epoch);
-        metrics.log_appended.set(transaction::number(last));
+        metrics.log_appended.set(place::number(last));
         metrics.log_accepting.set(1);
         let checkpoints = checkpoint::Checkpoints::start(&store.path, Arc::clone(&metrics))?;
         let wal_most = checkpoint::most_bytes(config.budget());
@@ -414,7 +417,7 @@ impl Log {
     }
 
     fn unreadable(&self, error: &rusqlite::Error) -> LogError {
-        if open::is_damage(error) {
+        if failure::is_damage(error) {
             // Nothing more is put into a damaged store: the next start checks it whole, and saves what it holds.
             open::suspect(&self.0.path);
             self.0.queue.close();

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::transaction::place;
+use super::place::place;
 use super::{LogError, Records};
 
 /// The tables that only grow at their end, and are cut off at their beginning.

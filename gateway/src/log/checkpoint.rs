@@ -154,7 +154,7 @@ impl Work {
                 Ok(true) => "done",
                 Ok(false) => "blocked",
                 // No room for the copies: they stay in the write-ahead log, and nothing is lost.
-                Err(error) if super::writer::is_full(&error) => "full",
+                Err(error) if super::failure::is_full(&error) => "full",
                 Err(error) => {
                     // What the disk did with the pages is not known. They are still in the write-ahead log.
                     self.shared.lock().fault = Some(error);

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::watch;
 
-use super::transaction::{Fault, number, place};
+use super::failure::Fault;
+use super::place::{number, place};
 use super::{Log, LogError};
 use crate::command::{Command, Source, State};
 

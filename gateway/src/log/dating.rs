@@ -16,7 +16,8 @@ use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 
 use super::journal::day_number;
-use super::transaction::{Front, json, place};
+use super::place::place;
+use super::transaction::{Front, json};
 use super::{Stored, Undated};
 use crate::event::Event;
 use crate::normalize;

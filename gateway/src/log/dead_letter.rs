@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, params};
 
+use super::place::{number, place};
 use super::progress::Progress;
-use super::transaction::{number, place};
 use crate::clock;
 
 /// An event that was set aside.

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::LogError;
 use super::open::{FILE, open_reader};
-use super::transaction::place;
+use super::place::place;
 
 /// Lines read at most for one page: bounds the time of a search that finds nothing.
 const EXAMINED: i64 = 20_000;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch::Epoch;
 use super::open::OpenError;
-use super::transaction::place;
+use super::place::place;
 
 /// Why a new life began in a store that has events already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,7 +110,7 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
         return Err(OpenError::Version(rusqlite::version()));
     }
     open_locked(dir, lock(dir)?).map_err(|error| match error {
-        OpenError::Sqlite(error) if super::writer::is_full(&error) => OpenError::Full(dir.to_owned()),
+        OpenError::Sqlite(error) if super::failure::is_full(&error) => OpenError::Full(dir.to_owned()),
         other => other,
     })
 }
@@ -121,7 +121,7 @@ fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let rewound = life::is_rewound(&path);
     let prepared = if life::is_emptied(&path) { Err(not_ours("the file is empty")) } else { prepare(&path) };
     let connection = match prepared {
-        Err(OpenError::Sqlite(error)) if is_damage(&error) => {
+        Err(OpenError::Sqlite(error)) if super::failure::is_damage(&error) => {
             set_aside = Some(put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
             prepare(&path)?
         }
@@ -150,23 +150,6 @@ pub(super) fn suspect(path: &Path) {
     if let Err(error) = File::create(suspicion(path)) {
         tracing::error!(%error, "The store is damaged, and that could not be noted for the next start.");
     }
-}
-
-/// Whether this error means that the file itself is damaged.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType};
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    match error {
-        // SQLite does not look into texts: one that is no JSON any more is damage all the same.
-        FromSqlConversionFailure(_, _, why) => why.downcast_ref().is_none_or(is_broken),
-        InvalidColumnType(..) => true,
-        error => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
-    }
-}
-
-/// Whether a text is no JSON. JSON that says what this version does not know may be a newer one's.
-fn is_broken(error: &serde_json::Error) -> bool {
-    !error.is_data()
 }
 
 fn suspicion(path: &Path) -> PathBuf {
@@ -283,7 +266,9 @@ fn scrutinise(connection: &Connection) -> rusqlite::Result<String> {
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let text = row.get_ref(1)?.as_str().ok();
-        let broken = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| is_broken(&error));
+        let broken = |text| {
+            serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| super::failure::is_broken(&error))
+        };
         if text.is_none_or(broken) {
             return Ok(format!("event {} cannot be read", row.get::<_, i64>(0)?));
         }

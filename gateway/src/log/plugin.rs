@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::transaction::place;
+use super::place::place;
 use super::{Log, LogError};
 
 /// A plugin's progress, committed together with its effects.

@@ -27,9 +27,9 @@ use self::force::{Class, Found, Front};
 use self::pages::Pages;
 use super::gap::Gap;
 use super::open::WAL_BYTES;
+use super::place::{number, place};
 use super::progress::Progress;
 use super::retention::Needs;
-use super::transaction::{number, place};
 use super::{Config, space};
 use crate::clock;
 

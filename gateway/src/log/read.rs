@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
 
 use super::Stored;
 use super::dating::{COLUMNS, Dating};
-use super::transaction::number;
+use super::place::number;
 
 /// Bytes of JSON after which a read ends: large events are read a few at a time.
 const ENOUGH: usize = 2 * 1024 * 1024;

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::dating::{COLUMNS, Dating};
 use super::open::{FILE, MIGRATIONS, open_reader};
-use super::transaction::{number, place, read_progress};
+use super::place::{number, place};
+use super::transaction::read_progress;
 use super::{DeadLetter, Log, LogError, Progress, Stored, dead_letter};
 
 /// Rows read at once.

@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::pages::{Pages, Row, Value};
+use super::place::place;
 use super::progress::Progress;
-use super::transaction::place;
 use super::{Log, LogError, Salvaged, Submission, open};
 use crate::event::{Event, Kind, Severity};
 

@@ -4,8 +4,10 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Stored;
+use super::failure::Fault;
 use super::front::Front;
-use super::transaction::{Fault, Ledger, Written, number};
+use super::place::number;
+use super::transaction::{Ledger, Written};
 use crate::event::Event;
 
 /// The ids of what was brought in stand among those that sources gave, for a terminal that has no name.

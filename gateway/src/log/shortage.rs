@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::place::number;
 use super::queue::{Cycle, Job};
 use super::space::NoRoom;
-use super::transaction::number;
 use super::writer::{Work, Writer};
 use super::{LogError, Submission, gap};
 use crate::event::Event;

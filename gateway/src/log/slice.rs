@@ -3,11 +3,12 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use super::failure::Fault;
 use super::progress::Progress;
 use super::pruning::Slice;
 use super::queue::Moved;
 use super::retention::Needs;
-use super::transaction::{Fault, write_progress};
+use super::transaction::write_progress;
 use super::writer::{Sync, Work, Writer};
 use super::{Submission, gap};
 

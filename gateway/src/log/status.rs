@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::transaction::{count, place};
+use super::place::place;
+use super::transaction::count;
 use super::{LogError, Progress, Records};
 
 /// How the outbox stands, from one moment of the store.

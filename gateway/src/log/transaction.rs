@@ -10,8 +10,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::board::Board;
 use super::commands;
 use super::dating;
+use super::failure::Fault;
+use super::place::{number, place};
 use super::register::{self, RegisterRow};
-use super::{Fold, LogError, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
+use super::{Fold, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
 use crate::clock;
 use crate::event::Event;
 
@@ -46,30 +48,6 @@ pub(super) struct Written {
     pub(super) commands: bool,
     /// When the present boot was, where that has become known.
     pub(super) origin: Option<Timestamp>,
-}
-
-/// Why one submission was not written.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// It is this submission's own fault.
-    Refused(String),
-    /// SQLite failed; whether it is this submission's fault is for the caller to judge.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Fault::Sqlite(error)
-    }
-}
-
-impl From<Fault> for LogError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Refused(reason) => LogError::Refused(reason),
-            Fault::Sqlite(error) => LogError::Refused(error.to_string()),
-        }
-    }
 }
 
 impl Ledger {
@@ -369,14 +347,4 @@ fn refused(error: impl std::fmt::Display) -> Fault {
 /// Milliseconds since the machine's boot, sleep included.
 fn boot_ms() -> i64 {
     i64::try_from(clock::since_boot().as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A place as SQLite stores it.
-pub(super) fn number(place: u64) -> i64 {
-    i64::try_from(place).unwrap_or(i64::MAX)
-}
-
-/// A place as SQLite gave it.
-pub(super) fn place(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

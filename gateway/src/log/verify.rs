@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::front::Front;
-use super::transaction::place;
+use super::place::place;
 use super::{LogError, Records};
 use crate::event::Event;
 

@@ -31,7 +31,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::board::Board;
 use super::checkpoint::Checkpoints;
 use super::dating::Dating;
-use super::open::{is_damage, suspect};
+use super::failure::{Fault, ends_transaction, is_damage, is_full};
+use super::open::suspect;
+use super::place::number;
 use super::progress::{Outcome, Progress};
 use super::pruning::Pruning;
 use super::queue::{Cycle, Job, Moved, Question, Queue, Revived};
@@ -40,7 +42,7 @@ use super::retention::Known;
 use super::shortage::{RETRY, Short};
 use super::space::{self, NoRoom, Space};
 use super::tail::Tail;
-use super::transaction::{Fault, Ledger, number, write_cursor, write_progress};
+use super::transaction::{Ledger, write_cursor, write_progress};
 use super::{LogError, Receipt, Stored, dead_letter, life};
 use crate::event::Event;
 use crate::metrics::Metrics;
@@ -389,20 +391,4 @@ impl Writer {
 
 fn asks_to_write(questions: &[Question]) -> bool {
     questions.iter().any(|question| matches!(question, Question::Replay(..)))
-}
-
-/// Whether there was no room for the transaction; what that means stands above.
-pub(super) fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-}
-
-/// Whether SQLite has, or may have, given up the whole transaction, not the one statement.
-fn ends_transaction(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseCorrupt, DiskFull, NotADatabase, OutOfMemory, ReadOnly, SystemIoFailure,
-    };
-    matches!(
-        error.sqlite_error_code(),
-        Some(DiskFull | SystemIoFailure | DatabaseCorrupt | NotADatabase | OutOfMemory | ReadOnly | CannotOpen)
-    )
 }

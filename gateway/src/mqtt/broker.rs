@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client::Route;
+use super::wire::Login;
 use super::{Address, Broken, Client, Greeting, Limits, Tls, Version};
 use crate::watch::Watch;
-
-/// User name and password; either may be empty.
-pub(super) type Login = Option<(String, String)>;
 
 /// The brokers of one installation, as one client of theirs sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,9 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::broker::Login;
 use super::tls;
-use super::wire::{Garbled, Greeting, Limits, Packet, Reader, Version, Word};
+use super::wire::{Garbled, Greeting, Limits, Login, Packet, Reader, Version, Word};
 
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;

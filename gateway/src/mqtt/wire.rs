@@ -11,9 +11,11 @@ mod v5;
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::broker::Login;
 pub(crate) use delivery::Delivery;
 use delivery::Front;
+
+/// User name and password; either may be empty.
+pub(super) type Login = Option<(String, String)>;
 
 /// Most bytes of a packet that a broker may send us: messages, acknowledgements, refusals with a sentence.
 pub(crate) const MAX_INCOMING: u32 = 64 * 1024;

@@ -31,11 +31,11 @@ use serde::{Deserialize, Serialize};
 use super::Fault;
 pub use clear::Clear;
 pub use header::{Header, HeaderKind};
-pub use keep::{HIDDEN, Keep};
+pub use keep::HIDDEN;
 pub use mti::{Class, Mti};
 pub use notation::{Content, Length, Notation};
 pub use redact::redacted;
-pub use spec::{Encoding, Field, Fill, Side, Spec, SpecError};
+pub use spec::{Encoding, Field, Fill, Keep, Side, Spec, SpecError};
 
 /// What differs by network and link.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde::Deserialize;
 
 use super::events::{self, Row};
-use crate::log::transaction::{number, place};
+use crate::log::place::{number, place};
 
 /// Rows looked at in one step.
 const STEP: i64 = 500;

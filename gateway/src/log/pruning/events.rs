@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 
 use crate::log::gap::Gap;
+use crate::log::place::{number, place};
 use crate::log::progress::{Outcome, Progress};
-use crate::log::transaction::{number, place};
 
 /// What decides about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

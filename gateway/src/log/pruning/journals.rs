@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use crate::log::transaction::number;
+use crate::log::place::number;
 
 /// Rows pruned in one transaction: it holds events up for milliseconds.
 pub(super) const SLICE: i64 = 500;

@@ -2,39 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::clear::Clear;
 use super::digits;
 use super::field::Value;
 use super::notation::Content;
-use super::spec::{Field, Spec};
+use super::spec::{Field, Keep, Spec};
 use crate::mask;
 use crate::protocol::ndc::emv;
 
 /// What stands in a message instead of a field that nobody may keep.
 pub const HIDDEN: &str = "<sensitive:must-not-be-kept>";
-
-/// What of a field may be shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
-    /// All of it, but for the message's own card number should it stand there.
-    #[default]
-    Open,
-    /// All but digits that could be a card number, and nothing where a track goes on behind them: fields in which
-    /// networks put what they like.
-    Masked,
-    /// All of it, unless by its length, first digit and check digit it is a card number.
-    Account,
-    /// The first six and the last four.
-    Pan,
-    /// Chip data without the tags that are card data.
-    Emv,
-    /// Nothing: tracks, PIN blocks, keys.
-    Hidden,
-}
 
 /// The shortest run of digits that is taken for a card number (ISO/IEC 7812-1).
 const SHORTEST_PAN: usize = 12;

@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
-use super::keep::Keep;
 use super::notation::Notation;
 use file::FileText;
 
@@ -48,6 +47,26 @@ const BUILTIN: [(&str, &str); 23] = [
     file!("1993" "ebcdic"),
     file!("1993" "ebcdic-hex"),
 ];
+
+/// What of a field may be shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// All of it, but for the message's own card number should it stand there.
+    #[default]
+    Open,
+    /// All but digits that could be a card number, and nothing where a track goes on behind them: fields in which
+    /// networks put what they like.
+    Masked,
+    /// All of it, unless by its length, first digit and check digit it is a card number.
+    Account,
+    /// The first six and the last four.
+    Pan,
+    /// Chip data without the tags that are card data.
+    Emv,
+    /// Nothing: tracks, PIN blocks, keys.
+    Hidden,
+}
 
 /// How characters, numbers or bytes stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

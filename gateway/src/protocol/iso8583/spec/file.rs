@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Encoding, Field, Fill, Side, Spec, SpecError};
-use crate::protocol::iso8583::keep::Keep;
+use super::{Encoding, Field, Fill, Keep, Side, Spec, SpecError};
 use crate::protocol::iso8583::notation::{Content, Length, Notation};
 
 /// A spec file as it is written.
