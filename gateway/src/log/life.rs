@@ -52,9 +52,11 @@ pub(super) fn is_rewound(path: &Path) -> bool {
     mark(path).exists() && path.exists() && !wal(path).exists()
 }
 
-/// Whether there is a file and nothing in it: SQLite would take it for a new one, and drop the log beside it.
+/// Whether there was something in the file and nothing is: SQLite would take it for a new one, and drop the log beside it.
+/// One beside which nothing stands is what a power cut leaves of a first start.
 pub(super) fn is_emptied(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+    let is_empty = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
+    is_empty(path) && (mark(path).exists() || (wal(path).exists() && !is_empty(&wal(path))))
 }
 
 /// Begins a new life in this store; what it holds keeps its ids.

@@ -185,6 +185,10 @@ async fn an_empty_file_and_a_wrong_file_are_set_aside_with_what_belongs_to_them(
         gateway.stop();
         assert!(site.good(&["outbox", "verify"]).contains("sound"));
 
+        if content.is_empty() {
+            // Beside which nothing stands: what a power cut leaves of a first start.
+            continue;
+        }
         write_back(&site);
         fs::write(site.store(), content).expect("writes");
         let before = site.wrecks().len();
