@@ -371,6 +371,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join(FILE);
         fs::write(&path, b"").expect("writes");
+        assert_eq!(open(dir.path()).expect("opens").set_aside, None, "what a power cut leaves of a first start");
+        // A store that was open is beside it: there was something.
+        fs::write(&path, b"").expect("writes");
         let store = open(dir.path()).expect("opens anew");
         assert_eq!(fs::read(store.set_aside.as_ref().expect("set aside")).expect("reads"), b"");
         life::close(&store.connection, &path).expect("writes back");
