@@ -38,22 +38,21 @@ mod restore;
 mod retention;
 mod salvage;
 mod salvaged;
-mod shortage;
-mod slice;
 mod space;
+mod start;
 mod status;
+mod submission;
 mod tail;
 mod transaction;
 mod verify;
 mod writer;
 mod written;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
-use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 pub use self::backup::Copied;
@@ -61,16 +60,14 @@ use self::board::Board;
 pub use self::board::Standing;
 pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
 pub use self::config::Config;
-use self::dating::Dating;
 pub use self::dead_letter::DeadLetter;
 pub use self::epoch::Epoch;
+pub use self::failure::OpenError;
 pub use self::filter::{Filter, KindPattern};
 pub use self::fold::Fold;
 pub use self::front::Front;
 pub use self::journal::{Archive, Cursor, KeptLine, NewLine, Page, Search, Undated, pattern};
 pub use self::life::{Beginning, Cause};
-pub use self::open::OpenError;
-use self::place::place;
 pub use self::plugin::PluginCommit;
 pub use self::progress::{Outcome, Progress, Settled};
 use self::queue::{Job, Queue};
@@ -83,13 +80,15 @@ pub use self::retention::missed;
 pub use self::salvage::{BroughtIn, Survey, Wanted, Wreck, finish, wrecks};
 pub use self::salvaged::Salvaged;
 pub use self::space::NoRoom;
+pub use self::start::Opened;
 pub use self::status::{Oldest, Position, Status};
+pub use self::submission::{NewEvent, Receipt, Submission};
 use self::tail::Tail;
-use self::transaction::Ledger;
 pub use self::verify::Verdict;
-use self::writer::Writer;
 use crate::event::Event;
-use crate::metrics::Metrics;
+
+/// The store's file in the data folder.
+const FILE: &str = "events.db";
 
 /// An event as it stands in the log.
 #[derive(Clone, Debug)]
@@ -104,52 +103,6 @@ pub struct Stored {
     pub event: Event,
     /// Its JSON form with `seq`, `id` and `terminal_seq` in front ([`Front`]): the bytes that every reader gets.
     pub json: Box<str>,
-}
-
-/// What is submitted at once is committed at once, or not at all.
-#[derive(Debug, Default)]
-pub struct Submission {
-    /// Events to append, in this order.
-    pub events: Vec<NewEvent>,
-    /// Lines of a journal to keep: those that the events were read from, and those that are none.
-    pub journal: Vec<NewLine>,
-    /// A plugin's position and state, moved together with the events it made.
-    pub plugin: Option<PluginCommit>,
-    /// Rows of the register that are upserted with the events, or without any.
-    pub register: Vec<RegisterRow>,
-    /// Commands that are new, or have come further, as the events tell.
-    pub commands: Vec<CommandChange>,
-    /// When the machine's present boot was, now that the clock is right: what was read before is dated by it.
-    pub clock: Option<Timestamp>,
-    /// Events of another store, brought in with the ids that they had.
-    pub salvaged: Vec<Salvaged>,
-}
-
-/// An event to append.
-#[derive(Debug)]
-pub struct NewEvent {
-    /// The event; the fold over its terminal's state may mark it as raised or cleared.
-    pub event: Event,
-    /// The source's own id of it, unique per terminal: the same id a second time appends nothing.
-    pub source_id: Option<String>,
-    /// It only says that something is well: it is appended where it ends a condition that is open, else dropped.
-    pub reading: bool,
-}
-
-impl From<Event> for NewEvent {
-    fn from(event: Event) -> Self {
-        NewEvent { event, source_id: None, reading: false }
-    }
-}
-
-/// The answer to a committed [`Submission`].
-#[derive(Clone, Debug, Default)]
-pub struct Receipt {
-    /// For each event submitted: its place in the log, new or (for a repeated source id) the one it
-    /// had. A reading that was dropped has the place that the next event will get.
-    pub seqs: Vec<u64>,
-    /// How many of the salvaged events are new here.
-    pub salvaged: u64,
 }
 
 /// Why a submission or question was not answered.
@@ -191,120 +144,7 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A log that has just been opened.
-pub struct Opened {
-    /// The log.
-    pub log: Log,
-    /// Where a damaged store was put, if one was found; the log is then a new one, with a new epoch.
-    pub set_aside: Option<PathBuf>,
-    /// The newest time among its last events at which the clock was known to be right.
-    pub newest_confirmed: Option<Timestamp>,
-    /// Whether events of the machine's present boot wait for the clock to be right.
-    pub undated: bool,
-    /// How its life began, where that has not been told yet: nothing was appended since.
-    pub beginning: Option<Beginning>,
-}
-
 impl Log {
-    /// Opens the store and starts its writer.
-    ///
-    /// # Errors
-    /// Where the folder cannot be used or the store cannot be trusted; see [`OpenError`].
-    pub fn open(
-        config: &Config,
-        gateway: &str,
-        mut fold: Box<dyn Fold>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Opened, OpenError> {
-        let store = open::open(&config.dir)?;
-        let last: Option<i64> = store.connection.query_row("SELECT max(seq) FROM event", [], |row| row.get(0))?;
-        let last = place(last.unwrap_or(0));
-        let (mut terminals, mut standings) = (HashMap::new(), BTreeMap::new());
-        {
-            let mut select = store.connection.prepare("SELECT name, terminal_seq, state FROM terminal")?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
-                let (name, state): (String, String) = (row.get(0)?, row.get(2)?);
-                fold.load(&name, &state);
-                let terminal_seq = place(row.get(1)?);
-                let text = if state.is_empty() { "{}" } else { state.as_str() };
-                let standing = Standing { state: Arc::from(text), terminal_seq, as_of: last, ..Standing::default() };
-                standings.insert(name.clone(), standing);
-                terminals.insert(name, terminal_seq);
-            }
-        }
-        let dating = Arc::new(Dating::load(&store.connection, store.boot)?);
-        let newest_confirmed = dating::newest_confirmed(&store.connection)?;
-        let undated = dating::is_undated(&store.connection, store.boot)?;
-        let progress = transaction::read_progress(&store.connection)?;
-        let board = Arc::new(Board::new(standings, register::load(&store.connection)?));
-        let (sender, head) = watch::channel(last);
-        let (commands_sender, commands) = watch::channel(0);
-        let (refuses_sender, refuses) = watch::channel(None);
-        let needs = Arc::<retention::Known>::default();
-        let (queue, tail) = (Arc::<Queue>::default(), Arc::new(Tail::new(config.tail_events)));
-        let id_prefix = format!("{gateway}-{}", store.epoch);
-        metrics.log_appended.set(place::number(last));
-        metrics.log_accepting.set(1);
-        let checkpoints = checkpoint::Checkpoints::start(&store.path, Arc::clone(&metrics))?;
-        let wal_most = checkpoint::most_bytes(config.budget());
-        let writer = Writer {
-            connection: store.connection,
-            path: store.path.clone(),
-            ledger: Ledger {
-                id_prefix: id_prefix.clone(),
-                boot: store.boot,
-                boot_uuid: store.boot_uuid,
-                undated,
-                max_event_bytes: config.max_event_bytes,
-                head: last,
-                terminals,
-                fold,
-            },
-            queue: Arc::clone(&queue),
-            tail: Arc::clone(&tail),
-            board: Arc::clone(&board),
-            dating: Arc::clone(&dating),
-            pruning: pruning::Pruning::new(config),
-            needs: Arc::clone(&needs),
-            checkpoints,
-            space: space::Space::new(&config.dir, config.reserve(), wal_most),
-            head: sender,
-            commands: commands_sender,
-            refuses: refuses_sender,
-            metrics,
-            progress,
-            followers: Vec::new(),
-            short: shortage::Short::default(),
-            lax: false,
-        };
-        let lock = store.lock;
-        let run = move || {
-            writer.run();
-            drop(lock);
-        };
-        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run).map_err(OpenError::Thread)?;
-        let reader = Reader::new(open::open_reader(&store.path)?, dating);
-        let inner = Inner {
-            queue,
-            tail,
-            board,
-            reader,
-            head,
-            commands,
-            refuses,
-            needs,
-            written: written::Written::new(last),
-            id_prefix,
-            epoch: store.epoch,
-            born_after: store.beginning.as_ref().map_or(0, |beginning| beginning.after),
-            path: store.path,
-            writer: Mutex::new(Some(thread)),
-        };
-        let beginning = store.beginning.filter(|beginning| beginning.after == last);
-        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside, newest_confirmed, undated, beginning })
-    }
-
     /// Appends, and answers once it is committed.
     ///
     /// # Errors
@@ -368,7 +208,8 @@ impl Log {
     }
 
     /// At most `limit` events after place `after`, in order: from memory where they still are, else from SQLite. There
-    /// may be more although fewer came: large events are read a few at a time. Blocks for the time of a small read where it lags; call it from a blocking thread then.
+    /// may be more although fewer came: large events are read a few at a time. Blocks for the time of a small read where it
+    /// lags; call it from a blocking thread then.
     ///
     /// # Errors
     /// Where SQLite cannot be read.

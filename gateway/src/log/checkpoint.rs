@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use nix::fcntl::{FallocateFlags, fallocate};
 use rusqlite::Connection;
 
-use super::open;
+use super::{OpenError, open};
 use crate::metrics::Metrics;
 
 /// Bytes written after which a checkpoint is due, about: a thousand pages.
@@ -67,14 +67,14 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     /// Starts the thread for the store at `path`.
-    pub(super) fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Checkpoints, open::OpenError> {
+    pub(super) fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Checkpoints, OpenError> {
         let connection = open::open_writer(path)?;
         let (shared, turn) = (Arc::<Shared>::default(), Turn::default());
         let wal = wal_of(path);
         allocate(&wal);
         let work = Work { connection, wal: wal.clone(), shared: Arc::clone(&shared), turn: Arc::clone(&turn), metrics };
         let thread = thread::Builder::new().name("log-checkpoint".to_owned()).spawn(move || work.run());
-        let thread = thread.map_err(open::OpenError::Thread)?;
+        let thread = thread.map_err(OpenError::Thread)?;
         Ok(Checkpoints { shared, turn, wal, thread: Some(thread) })
     }
 

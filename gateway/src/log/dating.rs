@@ -15,9 +15,9 @@ use jiff::tz::TimeZone;
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 
+use super::front::Front;
 use super::journal::day_number;
 use super::place::place;
-use super::transaction::{Front, json};
 use super::{Stored, Undated};
 use crate::event::Event;
 use crate::normalize;
@@ -87,8 +87,9 @@ fn corrected(stored: Stored, origin: i64, boot_ms: i64) -> rusqlite::Result<Stor
         return Ok(Stored { seq, terminal_seq, boot_ms: here, event, json: before });
     };
     correct(&mut event, at);
-    let front = Front { seq, terminal_seq, id: head.id, boot: head.boot.map(|boot| (boot, boot_ms)) };
-    let json = json(&event, &front).map_err(|error| unreadable(error.into()))?;
+    let front = Front { seq, terminal_seq, id: head.id };
+    let json = front.write(&event, head.boot.map(|boot| (boot, boot_ms)));
+    let json = json.map_err(|error| unreadable(error.into()))?;
     Ok(Stored { seq, terminal_seq, boot_ms: here, event, json: json.into_boxed_str() })
 }
 

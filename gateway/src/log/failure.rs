@@ -1,6 +1,63 @@
-//! What a failure means: of one submission, of the transaction, of the disk.
+//! What a failure means: at the start, of one submission, of the transaction, of the disk.
 
-use super::LogError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{FILE, LogError};
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be made or written.
+    #[error("the data folder {} cannot be used: {source}{}", dir.display(), salvageable(dir))]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another gateway has it open.
+    #[error("the data folder {} is in use by another gateway", .0.display())]
+    InUse(PathBuf),
+    /// The library is one of those that can corrupt a database.
+    #[error("SQLite {0} can corrupt a database (fixed in 3.51.3); this build must not be used")]
+    Version(&'static str),
+    /// A setting did not take effect.
+    #[error("SQLite did not accept {0}")]
+    Setting(&'static str),
+    /// The store was written by a newer gateway.
+    #[error(
+        "the store has schema version {found}; this gateway knows versions up to {known}. Install the newer gateway again"
+    )]
+    Newer {
+        /// Version in the file.
+        found: i64,
+        /// Newest version known here.
+        known: i64,
+    },
+    /// The system gives no thread for the writer.
+    #[error("no thread for the log's writer: {0}")]
+    Thread(io::Error),
+    /// There is no room on the disk.
+    #[error("the disk of the data folder {} is full: the gateway starts once there is room; nothing is lost", .0.display())]
+    Full(PathBuf),
+    /// SQLite failed otherwise.
+    #[error("the store cannot be opened: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// No random numbers for a new epoch.
+    #[error("no random numbers for a new store: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What to do about a store that is there and cannot be written.
+fn salvageable(dir: &Path) -> String {
+    let store = dir.join(FILE);
+    let advice = || {
+        let store = store.display();
+        format!("; make it writable and start again, or save what is in it: vestibule outbox salvage {store} --to FILE")
+    };
+    if store.exists() { advice() } else { String::new() }
+}
 
 /// Why one submission was not written.
 #[derive(Debug)]

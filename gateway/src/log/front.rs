@@ -3,7 +3,13 @@
 //! What is read here is what was written when the event was stored first. In a store that was restored, or that holds events
 //! salvaged from another, it says who the event was then, and that is who it stays.
 
+use std::io::Write;
+
 use super::Stored;
+use crate::event::Event;
+
+/// Room for most events' JSON form.
+const JSON_BYTES: usize = 512;
 
 /// What stands in front of an event's own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,24 @@ impl<'a> Front<'a> {
         let (id, rest) = rest.strip_prefix(r#","id":""#)?.split_once('"')?;
         let (terminal_seq, rest) = number(rest.strip_prefix(r#","terminal_seq":"#)?)?;
         rest.starts_with(',').then_some(Front { seq, id, terminal_seq })
+    }
+
+    /// The JSON form of an event with this in front. `boot` is the machine's boot and the milliseconds since then, where the
+    /// clock was wrong.
+    pub(super) fn write(&self, event: &Event, boot: Option<(&str, i64)>) -> serde_json::Result<String> {
+        let mut json = Vec::with_capacity(JSON_BYTES);
+        let Front { seq, terminal_seq, id } = self;
+        write!(json, r#"{{"seq":{seq},"id":"{id}","terminal_seq":{terminal_seq}"#).map_err(serde_json::Error::io)?;
+        if let Some((boot, boot_ms)) = boot {
+            write!(json, r#","boot":"{boot}","boot_ms":{boot_ms}"#).map_err(serde_json::Error::io)?;
+        }
+        let body = json.len();
+        serde_json::to_writer(&mut json, event)?;
+        // The event's own fields go on where these end.
+        if let Some(brace) = json.get_mut(body) {
+            *brace = b',';
+        }
+        String::from_utf8(json).map_err(serde::ser::Error::custom)
     }
 
     /// The id without its number: `{gateway}-{epoch}`, the life of the store that gave it.

@@ -11,9 +11,9 @@ use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
-use super::LogError;
-use super::open::{FILE, open_reader};
+use super::open::open_reader;
 use super::place::place;
+use super::{FILE, LogError};
 
 /// Lines read at most for one page: bounds the time of a search that finds nothing.
 const EXAMINED: i64 = 20_000;

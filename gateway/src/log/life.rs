@@ -14,8 +14,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use super::OpenError;
 use super::epoch::Epoch;
-use super::open::OpenError;
 use super::place::place;
 
 /// Why a new life began in a store that has events already.

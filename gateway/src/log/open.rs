@@ -1,92 +1,28 @@
-//! Opening the store: settings checked by reading them back, migrations, damage set aside.
+//! Opening the store: its settings, its schema, its soundness, and the life it goes on with. A damaged one is set aside.
+
+mod aside;
+mod check;
+mod connection;
+mod schema;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
+pub(super) use self::aside::unused;
+pub(super) use self::check::suspect;
+pub(super) use self::connection::{WAL_BYTES, open_reader, open_writer};
+pub(super) use self::schema::MIGRATIONS;
 use super::epoch::Epoch;
+use super::failure::{is_damage, is_full};
 use super::life::{self, Beginning};
+use super::{FILE, OpenError};
 use crate::clock;
 
-/// The store's file in the data folder.
-pub(super) const FILE: &str = "events.db";
-/// The schema's versions, in order; `PRAGMA user_version` counts those applied.
-pub(super) const MIGRATIONS: [&str; 6] = [
-    include_str!("schema/1.sql"),
-    include_str!("schema/2.sql"),
-    include_str!("schema/3.sql"),
-    include_str!("schema/4.sql"),
-    include_str!("schema/5.sql"),
-    include_str!("schema/6.sql"),
-];
-/// Bytes of a page of the store, chosen when it is made.
-const PAGE_BYTES: i64 = 4096;
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
-const CHECK_ALWAYS_BYTES: u64 = 64 * 1024 * 1024;
-/// The write-ahead log is cut back to this size after a checkpoint.
-pub(super) const WAL_BYTES: i64 = 16 * 1024 * 1024;
-/// Pages of the write-ahead log at which the writer checkpoints itself: only where the thread for that does not keep up.
-const OWN_CHECKPOINT: i64 = 16 * 1024;
-
-/// Why the store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data folder cannot be made or written.
-    #[error("the data folder {} cannot be used: {source}{}", dir.display(), salvageable(dir))]
-    Folder {
-        /// The folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another gateway has it open.
-    #[error("the data folder {} is in use by another gateway", .0.display())]
-    InUse(PathBuf),
-    /// The library is one of those that can corrupt a database.
-    #[error("SQLite {0} can corrupt a database (fixed in 3.51.3); this build must not be used")]
-    Version(&'static str),
-    /// A setting did not take effect.
-    #[error("SQLite did not accept {0}")]
-    Setting(&'static str),
-    /// The store was written by a newer gateway.
-    #[error(
-        "the store has schema version {found}; this gateway knows versions up to {known}. Install the newer gateway again"
-    )]
-    Newer {
-        /// Version in the file.
-        found: i64,
-        /// Newest version known here.
-        known: i64,
-    },
-    /// The system gives no thread for the writer.
-    #[error("no thread for the log's writer: {0}")]
-    Thread(io::Error),
-    /// There is no room on the disk.
-    #[error("the disk of the data folder {} is full: the gateway starts once there is room; nothing is lost", .0.display())]
-    Full(PathBuf),
-    /// SQLite failed otherwise.
-    #[error("the store cannot be opened: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// No random numbers for a new epoch.
-    #[error("no random numbers for a new store: {0}")]
-    Random(#[from] getrandom::Error),
-}
-
-/// What to do about a store that is there and cannot be written.
-fn salvageable(dir: &Path) -> String {
-    let store = dir.join(FILE);
-    let advice = || {
-        let store = store.display();
-        format!("; make it writable and start again, or save what is in it: vestibule outbox salvage {store} --to FILE")
-    };
-    if store.exists() { advice() } else { String::new() }
-}
-
 /// A store that is ready: its writer's connection and what was found.
 pub(super) struct Store {
     pub(super) connection: Connection,
@@ -110,7 +46,7 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
         return Err(OpenError::Version(rusqlite::version()));
     }
     open_locked(dir, lock(dir)?).map_err(|error| match error {
-        OpenError::Sqlite(error) if super::failure::is_full(&error) => OpenError::Full(dir.to_owned()),
+        OpenError::Sqlite(error) if is_full(&error) => OpenError::Full(dir.to_owned()),
         other => other,
     })
 }
@@ -119,10 +55,11 @@ fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let path = dir.join(FILE);
     let mut set_aside = None;
     let rewound = life::is_rewound(&path);
-    let prepared = if life::is_emptied(&path) { Err(not_ours("the file is empty")) } else { prepare(&path) };
+    let prepared = if life::is_emptied(&path) { Err(schema::not_ours("the file is empty")) } else { prepare(&path) };
     let connection = match prepared {
-        Err(OpenError::Sqlite(error)) if super::failure::is_damage(&error) => {
-            set_aside = Some(put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
+        Err(OpenError::Sqlite(error)) if is_damage(&error) => {
+            set_aside =
+                Some(aside::put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
             prepare(&path)?
         }
         prepared => prepared?,
@@ -137,25 +74,15 @@ fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, beginning, lock })
 }
 
-/// Opens the store for reading alone.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+/// A connection to a store that is sound and has the tables of this version.
+fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connection::open(path)?;
+    check::check(&connection, path)?;
+    schema::migrate(&connection)?;
     Ok(connection)
 }
 
-/// Remembers beside the store that it was seen damaged: the next start checks it whole.
-pub(super) fn suspect(path: &Path) {
-    if let Err(error) = File::create(suspicion(path)) {
-        tracing::error!(%error, "The store is damaged, and that could not be noted for the next start.");
-    }
-}
-
-fn suspicion(path: &Path) -> PathBuf {
-    path.with_extension("db.suspect")
-}
-
+/// Takes the data folder for this process, as long as the file is open.
 pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
     make(dir).map_err(folder)?;
@@ -180,119 +107,6 @@ fn make(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn prepare(path: &Path) -> Result<Connection, OpenError> {
-    let connection = Connection::open(path)?;
-    life::keep_log(&connection)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    // Both can be chosen only before the first table.
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    settle(&connection)?;
-    check(&connection, path)?;
-    migrate(&connection)?;
-    Ok(connection)
-}
-
-/// What holds for each connection that writes.
-fn settle(connection: &Connection) -> Result<(), OpenError> {
-    life::keep_log(connection)?;
-    set(connection, "journal_mode", "WAL", "wal")?;
-    set(connection, "synchronous", "FULL", "2")?;
-    set(connection, "foreign_keys", "ON", "1")?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
-    // What a rollback needs is no reason to write to a card.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", OWN_CHECKPOINT, |_| Ok(()))?;
-    Ok(())
-}
-
-/// Opens a store that is ready once more, for checkpoints: it waits for nobody.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    settle(&connection)?;
-    connection.busy_timeout(std::time::Duration::ZERO)?;
-    Ok(connection)
-}
-
-/// The error of a file that is no store of ours: it is set aside as a damaged one is.
-fn not_ours(why: &str) -> OpenError {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
-    OpenError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
-}
-
-/// Sets a pragma and reads it back: a durability setting that silently fails would break every promise.
-fn set(connection: &Connection, name: &'static str, value: &str, reads: &str) -> Result<(), OpenError> {
-    connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {
-        rusqlite::Error::QueryReturnedNoRows => Ok(()),
-        other => Err(other),
-    })?;
-    let found: String = connection.pragma_query_value(None, name, |row| {
-        row.get_ref(0).map(|value| match value {
-            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-            other => other.as_str().map(str::to_lowercase).unwrap_or_default(),
-        })
-    })?;
-    if found == reads { Ok(()) } else { Err(OpenError::Setting(name)) }
-}
-
-fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let suspected = suspicion(path);
-    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if size > CHECK_ALWAYS_BYTES && !suspected.exists() {
-        return Ok(());
-    }
-    let verdict = if suspected.exists() { scrutinise(connection)? } else { quick_check(connection)? };
-    if verdict == "ok" {
-        // A suspicion that the check does not confirm (a fault of the reading, say) is dropped.
-        let _ = fs::remove_file(suspected);
-        return Ok(());
-    }
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(OpenError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(verdict))))
-}
-
-fn quick_check(connection: &Connection) -> rusqlite::Result<String> {
-    connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-}
-
-/// Looks at everything: a fault that has been met once and is overlooked would end every run.
-fn scrutinise(connection: &Connection) -> rusqlite::Result<String> {
-    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Ok(verdict);
-    }
-    let mut select = connection.prepare("SELECT seq, json FROM event")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let text = row.get_ref(1)?.as_str().ok();
-        let broken = |text| {
-            serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| super::failure::is_broken(&error))
-        };
-        if text.is_none_or(broken) {
-            return Ok(format!("event {} cannot be read", row.get::<_, i64>(0)?));
-        }
-    }
-    Ok(verdict)
-}
-
-fn migrate(connection: &Connection) -> Result<(), OpenError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let tables = "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table'";
-    let (all, events): (i64, i64) = connection.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if all > 0 && events == 0 {
-        return Err(not_ours("it is the database of something else"));
-    }
-    if found > known {
-        return Err(OpenError::Newer { found, known });
-    }
-    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql} PRAGMA user_version = {version}; COMMIT;"))?;
-    }
-    Ok(())
-}
-
 fn epoch(connection: &Connection) -> Result<Epoch, OpenError> {
     let stored: Option<String> =
         connection.query_row("SELECT value FROM store WHERE key = 'epoch'", [], |row| row.get(0)).optional()?;
@@ -309,34 +123,6 @@ fn boot(connection: &Connection) -> Result<(i64, Box<str>), OpenError> {
     connection.execute("INSERT INTO boot (uuid) VALUES (?1) ON CONFLICT DO NOTHING", [uuid])?;
     let id = connection.query_row("SELECT id FROM boot WHERE uuid = ?1", [uuid], |row| row.get(0))?;
     Ok((id, uuid.into()))
-}
-
-/// A name for a store that is set aside, which nothing has: two within a second do not take each other's place.
-pub(super) fn unused(path: &Path, why: &str) -> PathBuf {
-    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let name = |number: u32| match number {
-        1 => format!("{}.{why}-{stamp}", path.display()),
-        number => format!("{}.{why}-{stamp}.{number}", path.display()),
-    };
-    let taken = |name: &String| ["", "-wal", ".salvaged"].iter().any(|end| Path::new(&format!("{name}{end}")).exists());
-    let free = (1..u32::MAX).map(name).find(|name| !taken(name));
-    PathBuf::from(free.unwrap_or_else(|| name(u32::MAX)))
-}
-
-/// Renames the store and the files that belong to it; what can be saved from it can be saved later.
-fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = unused(path, "corrupt");
-    let renamed = |suffix: &str| PathBuf::from(format!("{}{suffix}", aside.display()));
-    for suffix in ["", "-wal", "-shm"] {
-        let from = PathBuf::from(format!("{}{suffix}", path.display()));
-        if from.exists() {
-            fs::rename(from, renamed(suffix))?;
-        }
-    }
-    let _ = fs::remove_file(suspicion(path));
-    life::unmark(path);
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(renamed(""))
 }
 
 #[cfg(test)]
@@ -386,19 +172,6 @@ mod tests {
         let other = Connection::open(aside).expect("opens");
         let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("counts");
         assert_eq!(tables, 1, "nothing of ours was put into it");
-    }
-
-    #[test]
-    fn two_that_are_set_aside_within_a_second_are_two() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let mut aside = Vec::new();
-        for content in ["one", "two", "three"] {
-            fs::write(dir.path().join(FILE), content).expect("writes");
-            aside.push((put_aside(&dir.path().join(FILE)).expect("is set aside"), content));
-        }
-        for (path, content) in aside {
-            assert_eq!(fs::read_to_string(&path).expect("is there"), content, "{}", path.display());
-        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::Question;
-use super::{DeadLetter, Log, LogError, Moved, Progress, Settled, Stored, dead_letter, transaction};
+use super::{DeadLetter, Log, LogError, Moved, Progress, Settled, Stored, dead_letter};
 
 impl Log {
     /// Where the forwarder stood when it last saved.
@@ -14,7 +14,7 @@ impl Log {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn progress(&self) -> Result<Progress, LogError> {
-        self.0.reader.ask(transaction::read_progress).map_err(|error| self.unreadable(&error))
+        self.0.reader.ask(Progress::stored).map_err(|error| self.unreadable(&error))
     }
 
     /// Where the forwarder stands once all that was said before is committed, and what moves without it from then on: dead
@@ -61,10 +61,7 @@ impl Log {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn count(&self, progress: &Progress) -> Result<(u64, u64), LogError> {
-        self.0
-            .reader
-            .ask(|connection| transaction::count(connection, progress))
-            .map_err(|error| self.unreadable(&error))
+        self.0.reader.ask(|connection| progress.count(connection)).map_err(|error| self.unreadable(&error))
     }
 
     /// These events, as far as they are still here, in order; blocks for the time of a small read.

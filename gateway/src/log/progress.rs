@@ -4,6 +4,8 @@
 //! writer is which places it has dealt with, and how. So an event that is replayed while others are acknowledged is not
 //! lost to whoever saves last.
 
+mod rows;
+
 use std::collections::VecDeque;
 
 /// Where the forwarder stands: what need not be sent any more. Durable.

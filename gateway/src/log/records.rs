@@ -7,10 +7,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::dating::{COLUMNS, Dating};
-use super::open::{FILE, MIGRATIONS, open_reader};
+use super::open::{MIGRATIONS, open_reader};
 use super::place::{number, place};
-use super::transaction::read_progress;
-use super::{DeadLetter, Log, LogError, Progress, Stored, dead_letter};
+use super::{DeadLetter, FILE, Log, LogError, Progress, Stored, dead_letter};
 
 /// Rows read at once.
 const BATCH: i64 = 256;
@@ -106,7 +105,7 @@ impl Records {
     /// # Errors
     /// Where SQLite cannot be read.
     pub fn progress(&self) -> Result<Progress, LogError> {
-        self.ask(read_progress)
+        self.ask(Progress::stored)
     }
 
     /// At most `limit` dead letters after place `after`, in order.

@@ -197,7 +197,7 @@ mod tests {
 
     fn store() -> Connection {
         let connection = Connection::open_in_memory().expect("opens");
-        connection.execute_batch(include_str!("schema/3.sql")).expect("is made");
+        connection.execute_batch(include_str!("open/schema/3.sql")).expect("is made");
         connection
     }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::life::{self, Beginning, Cause};
-use super::open::{FILE, OpenError, lock, unused};
+use super::open::{lock, unused};
+use super::{FILE, OpenError};
 
 /// What cannot be restored, and why.
 #[derive(Debug, thiserror::Error)]

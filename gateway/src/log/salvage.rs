@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::pages::{Pages, Row, Value};
 use super::place::place;
 use super::progress::Progress;
-use super::{Log, LogError, Salvaged, Submission, open};
+use super::{FILE, Log, LogError, Salvaged, Submission};
 use crate::event::{Event, Kind, Severity};
 
 /// Events that are brought in by one transaction.
@@ -279,7 +279,7 @@ pub fn wrecks(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let aside = name.strip_prefix(open::FILE).is_some_and(|rest| rest.starts_with(".corrupt-"));
+        let aside = name.strip_prefix(FILE).is_some_and(|rest| rest.starts_with(".corrupt-"));
         let own = ["-wal", "-shm", DONE].iter().all(|suffix| !name.ends_with(suffix));
         if aside && own && !done(&path).exists() {
             wrecks.push(path);

@@ -5,7 +5,6 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::place::place;
-use super::transaction::count;
 use super::{LogError, Progress, Records};
 
 /// How the outbox stands, from one moment of the store.
@@ -88,7 +87,7 @@ impl Records {
     /// The same within the transaction that there is.
     pub(super) fn status_in(&self) -> Result<Status, LogError> {
         let (head, progress) = (self.head()?, self.progress()?);
-        let (stored, _) = self.ask(|connection| count(connection, &Progress::default()))?;
+        let (stored, _) = self.ask(|connection| Progress::default().count(connection))?;
         let first = self.ask(|connection| {
             connection.query_row("SELECT min(seq) FROM event", [], |row| row.get::<_, Option<i64>>(0))
         })?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::command::{Command, Source, State};
 use crate::event::{Kind, Severity};
+use crate::metrics::Metrics;
 
 /// A fold that changes nothing.
 pub(super) struct Plain;

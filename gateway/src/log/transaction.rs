@@ -1,24 +1,21 @@
 //! One submission written inside the writer's transaction.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::board::Board;
 use super::commands;
 use super::dating;
 use super::failure::Fault;
+use super::front::Front;
 use super::place::{number, place};
 use super::register::{self, RegisterRow};
-use super::{Fold, NewEvent, PluginCommit, Progress, Receipt, Stored, Submission, journal};
+use super::{Fold, NewEvent, Receipt, Stored, Submission, journal, plugin};
 use crate::clock;
 use crate::event::Event;
-
-/// Room for most events' JSON form.
-const JSON_BYTES: usize = 512;
 
 /// What the writer knows between transactions.
 pub(super) struct Ledger {
@@ -125,7 +122,7 @@ impl Ledger {
             written.journal_lines += 1;
         }
         if let Some(commit) = submission.plugin {
-            write_plugin(connection, &commit)?;
+            plugin::write(connection, &commit)?;
         }
         for change in &submission.commands {
             commands::write(connection, change)?;
@@ -166,7 +163,7 @@ impl Ledger {
             self.undated = true;
         }
         let boot = waits.then_some((&*self.boot_uuid, boot_ms));
-        let json = json(&event, &Front { seq, terminal_seq, id: &id, boot }).map_err(refused)?;
+        let json = Front { seq, terminal_seq, id: &id }.write(&event, boot).map_err(refused)?;
         if json.len() > self.max_event_bytes {
             return Err(Fault::Refused(format!(
                 "the event has {} bytes; at most {} are accepted",
@@ -230,114 +227,6 @@ impl Ledger {
         }
         Ok(changed)
     }
-}
-
-/// Moves a plugin's position and writes the state keys it changed.
-fn write_plugin(connection: &Connection, commit: &PluginCommit) -> Result<(), Fault> {
-    write_cursor(connection, &commit.plugin, commit.cursor)?;
-    for (key, value) in &commit.state {
-        match value {
-            Some(value) => connection
-                .prepare_cached(
-                    "INSERT INTO plugin_state (plugin, key, value) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value",
-                )?
-                .execute(params![commit.plugin, key, value])?,
-            None => connection
-                .prepare_cached("DELETE FROM plugin_state WHERE plugin = ?1 AND key = ?2")?
-                .execute(params![commit.plugin, key])?,
-        };
-    }
-    Ok(())
-}
-
-/// Moves a plugin's position, never back.
-pub(super) fn write_cursor(connection: &Connection, plugin: &str, cursor: u64) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO plugin (id, cursor) VALUES (?1, ?2)
-             ON CONFLICT (id) DO UPDATE SET cursor = max(cursor, excluded.cursor)",
-        )?
-        .execute(params![plugin, number(cursor)])
-        .map(|_| ())
-}
-
-/// Stores where the forwarder stands.
-pub(super) fn write_progress(connection: &Connection, progress: &Progress) -> rusqlite::Result<()> {
-    let ranges = serde_json::to_string(&progress.ranges).unwrap_or_else(|_| "[]".to_owned());
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO progress (consumer, floor, ranges, forwarded, dead_lettered, discarded)
-             VALUES ('mqtt', ?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            number(progress.floor),
-            ranges,
-            number(progress.forwarded),
-            number(progress.dead_lettered),
-            number(progress.discarded)
-        ])
-        .map(|_| ())
-}
-
-/// Where the forwarder stood when it last saved.
-pub(super) fn read_progress(connection: &Connection) -> rusqlite::Result<Progress> {
-    let row = connection
-        .prepare_cached(
-            "SELECT floor, ranges, forwarded, dead_lettered, discarded FROM progress WHERE consumer = 'mqtt'",
-        )?
-        .query_row([], |row| {
-            let ranges: String = row.get(1)?;
-            Ok(Progress {
-                floor: place(row.get(0)?),
-                ranges: serde_json::from_str(&ranges).unwrap_or_default(),
-                forwarded: place(row.get(2)?),
-                dead_lettered: place(row.get(3)?),
-                discarded: place(row.get(4)?),
-            })
-        })
-        .optional()?;
-    Ok(row.unwrap_or_default())
-}
-
-/// The rows of the log, and those that the forwarder has not dealt with: counted, not computed.
-pub(super) fn count(connection: &Connection, progress: &Progress) -> rusqlite::Result<(u64, u64)> {
-    let all: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
-    let mut select = connection.prepare_cached("SELECT count(*) FROM event WHERE seq > ?1 AND seq < ?2")?;
-    let mut pending = 0;
-    let mut after = progress.floor;
-    for (first, last) in progress.ranges.iter().copied().chain([(u64::MAX, u64::MAX)]) {
-        pending += select.query_row([number(after), number(first)], |row| row.get::<_, i64>(0))?;
-        after = last;
-    }
-    Ok((place(all), place(pending)))
-}
-
-/// What stands in front of an event's own fields in its JSON form.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Front<'a> {
-    pub(super) seq: u64,
-    pub(super) terminal_seq: u64,
-    pub(super) id: &'a str,
-    /// The machine's boot and the milliseconds since then, where the clock was wrong.
-    pub(super) boot: Option<(&'a str, i64)>,
-}
-
-/// The JSON form of an event.
-pub(super) fn json(event: &Event, front: &Front<'_>) -> serde_json::Result<String> {
-    let mut json = Vec::with_capacity(JSON_BYTES);
-    let Front { seq, terminal_seq, id, boot } = front;
-    write!(json, r#"{{"seq":{seq},"id":"{id}","terminal_seq":{terminal_seq}"#).map_err(serde_json::Error::io)?;
-    if let Some((boot, boot_ms)) = boot {
-        write!(json, r#","boot":"{boot}","boot_ms":{boot_ms}"#).map_err(serde_json::Error::io)?;
-    }
-    let body = json.len();
-    serde_json::to_writer(&mut json, event)?;
-    // The event's own fields go on where these end.
-    if let Some(brace) = json.get_mut(body) {
-        *brace = b',';
-    }
-    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 fn refused(error: impl std::fmt::Display) -> Fault {

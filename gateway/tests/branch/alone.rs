@@ -15,7 +15,7 @@ use super::process::{Process, free_ports, until};
 const EPOCH: &str = "0badcafe";
 const EVENTS: i64 = 500;
 /// The first schema there was.
-const FIRST_SCHEMA: &str = include_str!("../../src/log/schema/1.sql");
+const FIRST_SCHEMA: &str = include_str!("../../src/log/open/schema/1.sql");
 
 /// The gateway; it runs where it was started, until it is ended.
 pub(crate) struct Alone {

@@ -1,62 +1,19 @@
 //! Who may come in by HTTP, how often, how big and how slowly.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use vestibule::config::Config;
 use vestibule::event::Kind;
 use vestibule::gateway::{Gateway, StartError};
 
+use crate::client::{Answer, get, talk};
+use crate::desk::Desk;
 use crate::gateway::{DEADLINE, Running};
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Value,
-}
-
-impl Answer {
-    /// The problem's code; empty where it is none.
-    pub(crate) fn code(&self) -> &str {
-        assert_eq!(self.body["code"].is_string(), self.head.contains("application/problem+json"), "{self:?}");
-        self.body["code"].as_str().unwrap_or("")
-    }
-}
-
-/// Sends a request as it is, and reads the answer to its end.
-pub(crate) async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
-    stream.write_all(request.as_bytes()).await.expect("asks");
-    read(stream).await
-}
-
-async fn read(mut stream: impl AsyncRead + Unpin) -> Answer {
-    let mut text = String::new();
-    let end = timeout(DEADLINE, stream.read_to_string(&mut text)).await.expect("an answer in time");
-    // A server that answers before it has read everything may reset the connection behind its answer.
-    assert!(end.is_ok() || !text.is_empty(), "{end:?}");
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_lowercase(), body: serde_json::from_str(body).unwrap_or(Value::Null) }
-}
-
-/// A request of these headers that ends the connection.
-pub(crate) fn get(path: &str, token: Option<&str>, headers: &str) -> String {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}");
-    if let Some(token) = token {
-        let _ = write!(request, "Authorization: Bearer {token}\r\n");
-    }
-    request + "\r\n"
-}
 
 async fn ask(address: SocketAddr, path: &str, token: Option<&str>) -> Answer {
     talk(TcpStream::connect(address).await.expect("connects"), &get(path, token, "")).await
@@ -72,42 +29,6 @@ async fn until(status: u16, address: SocketAddr, path: &str, token: Option<&str>
         }
         assert!(begun.elapsed() < DEADLINE, "{status} expected: {answer:?}");
         sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The tokens of a gateway, changed by the command line as a person would.
-pub(crate) struct Desk {
-    dir: TempDir,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Desk {
-        let desk = Desk { dir: tempfile::tempdir().expect("a folder") };
-        std::fs::write(desk.config(), desk.setting()).expect("is written");
-        desk
-    }
-
-    pub(crate) fn setting(&self) -> String {
-        format!("auth.tokens = {:?}\n", self.dir.path().join("tokens.toml"))
-    }
-
-    fn config(&self) -> PathBuf {
-        self.dir.path().join("vestibule.toml")
-    }
-
-    /// `vestibule token VERB …`: what it prints.
-    pub(crate) fn token(&self, arguments: &[&str]) -> String {
-        let (verb, rest) = arguments.split_first().expect("a verb");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
-        let output = command.args(["token", verb, "--config"]).arg(self.config()).args(rest).output().expect("runs");
-        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("is text"));
-        assert!(output.status.success(), "{arguments:?}: {err}");
-        assert_eq!(err, "", "{arguments:?}");
-        out.trim_end().to_owned()
-    }
-
-    pub(crate) fn add(&self, role: &str) -> String {
-        self.token(&["add", "--name", role, "--role", role])
     }
 }
 
@@ -307,17 +228,9 @@ async fn requests_have_a_rate_and_failures_a_pause() {
     }
     assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
     assert_eq!(ask(gateway.http, "/readyz", None).await.status, 200, "health is not limited");
-    let figures = talk_text(gateway.http, "/metrics").await;
+    let figures = ask(gateway.http, "/metrics", None).await.text;
     assert!(figures.contains("vestibule_auth_refused_total{reason=\"rate\"}"), "{figures}");
     gateway.stop().await;
-}
-
-async fn talk_text(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("connects");
-    stream.write_all(get(path, None, "").as_bytes()).await.expect("asks");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("answers");
-    text
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use tokio::net::TcpStream;
 
 use crate::authority::Authority as Bank;
 use crate::certificates::Authority;
+use crate::fake_clock::FakeClock;
 use crate::gateway::{Source, free_port};
 use crate::mosquitto::Mosquitto;
-use crate::process::{FakeClock, Process};
+use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::subscriber::Subscriber;
 

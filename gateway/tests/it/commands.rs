@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,9 @@ use vestibule::event::Kind;
 use vestibule::simulate::script::{Act, Script, Step};
 use vestibule::simulate::{Pace, Retry, ndc};
 
-use crate::auth::{Answer, Desk, talk};
+use crate::atm::Atm;
+use crate::client::{Answer, talk};
+use crate::desk::Desk;
 use crate::gateway::{DEADLINE, Running, Source, free_port};
 use crate::mosquitto::Mosquitto;
 use crate::subscriber::Subscriber;
@@ -29,50 +30,6 @@ pub(crate) fn terminal(address: SocketAddr, more: &str) -> String {
         "[[terminal]]\nname = \"atm-01\"\nprofile = \"ncr-selfserv-ndc\"\nluno = \"001000001\"\n{more}\
          link = [{{ name = \"ndc\", protocol = \"ndc\", listen = \"{address}\", commands = true }}]\n"
     )
-}
-
-/// The other end: a terminal that the test speaks for.
-struct Atm(TcpStream);
-
-impl Atm {
-    async fn connect(address: SocketAddr) -> Atm {
-        let attempt = async {
-            loop {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => return Atm(stream),
-                    Err(_) => sleep(Duration::from_millis(20)).await,
-                }
-            }
-        };
-        timeout(DEADLINE, attempt).await.expect("somebody listens")
-    }
-
-    async fn heard(&mut self) -> String {
-        let read = async {
-            let length = self.0.read_u16().await.expect("a frame");
-            let mut message = vec![0; usize::from(length)];
-            self.0.read_exact(&mut message).await.expect("the whole of it");
-            String::from_utf8(message).expect("ASCII").replace('\x1c', "|")
-        };
-        timeout(DEADLINE, read).await.expect("a message in time")
-    }
-
-    /// What it is asked for, without sequence number.
-    async fn asked(&mut self) -> String {
-        let heard = self.heard().await;
-        heard.rsplit('|').next().expect("a field").to_owned()
-    }
-
-    async fn hears_nothing(&mut self) {
-        let heard = timeout(Duration::from_millis(300), self.0.read_u16()).await;
-        assert!(heard.is_err(), "{heard:?}");
-    }
-
-    async fn say(&mut self, text: &str) {
-        let message = text.replace('|', "\x1c");
-        let length = u16::try_from(message.len()).expect("short");
-        self.0.write_all(&[&length.to_be_bytes()[..], message.as_bytes()].concat()).await.expect("is taken");
-    }
 }
 
 async fn request(http: SocketAddr, method: &str, path: &str, token: Option<&str>, more: &str, body: &str) -> Answer {
@@ -355,100 +312,6 @@ async fn a_rule_puts_the_terminal_out_of_service() {
     shutdown.cancel();
     assert_eq!(playing.await.expect("no panic").commands, 1);
     gateway.stop().await;
-}
-
-/// A gateway in a process of its own, which can be killed.
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn start(config: &Path) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
-        command.args(["run", "--config"]).arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        Process(command.spawn().expect("starts"))
-    }
-
-    async fn ready(&self, http: SocketAddr) {
-        let begun = Instant::now();
-        loop {
-            if TcpStream::connect(http).await.is_ok() && get(http, "/readyz").await.status == 200 {
-                return;
-            }
-            assert!(begun.elapsed() < DEADLINE, "not ready");
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Killed at every moment between the request and the answer: what was sent is never sent again, and nothing that was
-/// acknowledged is forgotten.
-#[tokio::test]
-async fn killed_at_any_moment_nothing_is_sent_twice() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (address, http) = (free_port(), free_port());
-    let path = dir.path().join("vestibule.toml");
-    let text = format!(
-        "log.dir = {:?}\nhttp.listen = \"{http}\"\nauth.loopback = \"open\"\nrules.bundled = []\n{}",
-        dir.path().join("data"),
-        terminal(address, "")
-    );
-    std::fs::write(&path, text).expect("is written");
-    let mut ids = Vec::new();
-    let mut heard = 0;
-    for round in 0..12_u64 {
-        let gateway = Process::start(&path);
-        gateway.ready(http).await;
-        let mut atm = Atm::connect(address).await;
-        let id = format!("k{round}");
-        let body = json!({"id": id, "terminal": "atm-01", "verb": "out_of_service", "ttl_s": 600});
-        assert_eq!(ask(http, body).await.status, 202);
-        ids.push(id);
-        sleep(Duration::from_millis(round)).await;
-        drop(gateway);
-        while let Ok(Ok(length)) = timeout(DEADLINE, atm.0.read_u16()).await {
-            let mut message = vec![0; usize::from(length)];
-            atm.0.read_exact(&mut message).await.expect("whole frames");
-            heard += 1;
-        }
-    }
-    let gateway = Process::start(&path);
-    gateway.ready(http).await;
-    let mut atm = Atm::connect(address).await;
-    // Those that never left are sent now, and answered.
-    let begun = Instant::now();
-    loop {
-        let mut waiting = 0;
-        for state in ["requested", "sent"] {
-            let list = get(http, &format!("/api/v1/commands?state={state}")).await;
-            waiting += list.body["commands"].as_array().expect("a list").len();
-        }
-        if waiting == 0 {
-            break;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{waiting} still wait");
-        let next = timeout(Duration::from_millis(50), atm.0.read_u16()).await;
-        if let Ok(length) = next {
-            let mut message = vec![0; usize::from(length.expect("a frame"))];
-            atm.0.read_exact(&mut message).await.expect("the whole of it");
-            heard += 1;
-            atm.say("22|001000001|||9").await;
-        }
-    }
-    let mut unknown = 0;
-    for id in &ids {
-        let command = get(http, &format!("/api/v1/commands/{id}")).await.body;
-        let state = command["state"].as_str().expect("a state");
-        assert!(["done", "unknown"].contains(&state), "{command}");
-        unknown += usize::from(state == "unknown");
-    }
-    assert!(heard <= ids.len(), "{heard} of {} were heard", ids.len());
-    assert!(unknown > 0, "no kill came behind a command");
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::auth::{Answer, talk};
+use crate::client::{Answer, talk};
 use crate::gateway::{DEADLINE, Source, free_port};
-use crate::store_process::Process;
+use crate::process::Process;
 
 const MIB: u64 = 1 << 20;
 
@@ -163,7 +163,7 @@ impl Ingest {
 /// With a broker that is never there, so that every event is still needed.
 fn config(lines: SocketAddr, ndc: SocketAddr, log: &str) -> String {
     format!(
-        "{log}\nforward.port = {}\n[[terminal]]\nname = \"atm-01\"\nprofile = \"ncr-selfserv-ndc\"\nluno = \"001000001\"\n\
+        "{log}\nauth.loopback = \"open\"\nforward.port = {}\n[[terminal]]\nname = \"atm-01\"\nprofile = \"ncr-selfserv-ndc\"\nluno = \"001000001\"\n\
          link = [{{ name = \"ndc\", protocol = \"ndc\", listen = \"{ndc}\", commands = true }}]\n\
          [[listener]]\nname = \"json\"\nprotocol = \"jsonl\"\nlisten = \"{lines}\"\nunknown = \"accept\"\n",
         free_port().port()
@@ -178,14 +178,6 @@ async fn command(process: &Process, id: &str) -> Answer {
         body.len()
     );
     talk(TcpStream::connect(process.http).await.expect("connects"), &request).await
-}
-
-async fn eventually_ready(process: &Process) {
-    let begun = Instant::now();
-    while process.get("/readyz").await.status != 200 {
-        assert!(begun.elapsed() < DEADLINE, "never ready again: {}", process.said());
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// What is in the store that was left: place, kind and detail.
@@ -211,7 +203,7 @@ async fn a_disk_that_fills_up_refuses_in_time_and_has_lost_nothing_when_there_is
     let (disk, dir) = (Disk::mount(64), tempfile::tempdir().expect("temp dir"));
     let (lines, ndc) = (free_port(), free_port());
     let config = config(lines, ndc, "log.reserve_mb = 16\nlog.max_mb = 0");
-    let mut process = Process::start(dir.path(), &disk.data(), &config).await;
+    let mut process = Process::start_at(dir.path(), &disk.data(), &config).await;
     let ingests = ["a", "b"].map(|name| Ingest::start(lines, name, 300));
     for ingest in &ingests {
         ingest.accepts(100).await;
@@ -227,13 +219,13 @@ async fn a_disk_that_fills_up_refuses_in_time_and_has_lost_nothing_when_there_is
         assert_eq!((ready.status, ready.code()), (503, "disk_full"), "{ready:?}");
         let refused = command(&process, "during").await;
         assert_eq!((refused.status, refused.code()), (507, "disk_full"), "{refused:?}");
-        assert_eq!(process.metric("vestibule_log_accepting").await, 0);
-        assert!(process.metric("vestibule_log_not_accepted_total").await > 40);
+        assert_eq!(process.count("vestibule_log_accepting").await, 0);
+        assert!(process.count("vestibule_log_not_accepted_total").await > 40);
         disk.empty();
         for ingest in &ingests {
             ingest.accepts(100).await;
         }
-        eventually_ready(&process).await;
+        process.until_ready().await;
         process.assert_alive();
     }
     // It is still the same command.
@@ -244,7 +236,7 @@ async fn a_disk_that_fills_up_refuses_in_time_and_has_lost_nothing_when_there_is
     for ingest in ingests {
         acknowledged.extend(ingest.end().await);
     }
-    process.stop().await;
+    process.terminate().await;
     let kept = stored(&disk.data());
     for (seq, detail) in acknowledged {
         assert_eq!(kept.get(&seq).map(|(_, detail)| detail), Some(&detail), "{seq}");
@@ -258,7 +250,7 @@ async fn a_disk_without_a_reserve_is_full_in_the_middle_of_a_transaction_and_not
     let (disk, dir) = (Disk::mount(64), tempfile::tempdir().expect("temp dir"));
     let (lines, ndc) = (free_port(), free_port());
     let config = config(lines, ndc, "log.reserve_mb = 0\nlog.max_mb = 0");
-    let mut process = Process::start(dir.path(), &disk.data(), &config).await;
+    let mut process = Process::start_at(dir.path(), &disk.data(), &config).await;
     // Long lines, so that the room that is allocated before is soon used up.
     let ingests = ["a", "b", "c"].map(|name| Ingest::start(lines, name, 12_000));
     ingests[0].accepts(20).await;
@@ -268,20 +260,20 @@ async fn a_disk_without_a_reserve_is_full_in_the_middle_of_a_transaction_and_not
         for ingest in &ingests {
             ingest.refuses(3).await;
         }
-        full += usize::from(process.said().contains("the gateway's disk is full"));
+        full += usize::from(process.output().contains("the gateway's disk is full"));
         process.assert_alive();
         disk.empty();
         for ingest in &ingests {
             ingest.accepts(20).await;
         }
-        eventually_ready(&process).await;
+        process.until_ready().await;
     }
-    assert!(full > 0, "a transaction found no room: {}", process.said());
+    assert!(full > 0, "a transaction found no room: {}", process.output());
     let mut acknowledged = BTreeMap::new();
     for ingest in ingests {
         acknowledged.extend(ingest.end().await);
     }
-    process.stop().await;
+    process.terminate().await;
     let kept = stored(&disk.data());
     for (seq, detail) in &acknowledged {
         assert_eq!(kept.get(seq).map(|(_, detail)| detail), Some(detail), "{seq}");
@@ -296,7 +288,7 @@ async fn a_card_that_can_only_be_read_any_more_ends_it_with_a_sentence_and_nothi
     let (card, dir) = (Disk::card(64), tempfile::tempdir().expect("temp dir"));
     let (lines, ndc) = (free_port(), free_port());
     let config = config(lines, ndc, "log.reserve_mb = 0\nlog.max_mb = 0");
-    let mut process = Process::start(dir.path(), &card.data(), &config).await;
+    let mut process = Process::start_at(dir.path(), &card.data(), &config).await;
     let mut source = Source::connect(lines).await;
     let line = b"{\"kind\":\"supply.low\",\"device\":\"cash_handler\"}\n";
     source.say(b"{\"hello\":\"a\"}\n").await;
@@ -305,16 +297,16 @@ async fn a_card_that_can_only_be_read_any_more_ends_it_with_a_sentence_and_nothi
     card.fail();
     source.say(line).await;
     assert_eq!(source.answer().await, None, "nobody is told what is not known");
-    assert_eq!(process.ended().await.code(), Some(74));
-    assert!(process.said().contains("can only be read now"), "{}", process.said());
+    assert_eq!(process.ended(DEADLINE).await.code(), Some(74));
+    assert!(process.output().contains("can only be read now"), "{}", process.output());
     // Another card reader, say.
     let Disk { _card: file, .. } = &card;
     let file = file.as_ref().expect("a card").path();
     let _ = Command::new("umount").arg(card.dir.path()).status();
     let _ = Command::new("e2fsck").args(["-p", "-f"]).arg(file).output().expect("it is installed");
     card.run("mount", &["-o", "loop", &file.display().to_string()]);
-    let mut process = Process::start(dir.path(), &card.data(), &config).await;
-    process.stop().await;
+    let mut process = Process::start_at(dir.path(), &card.data(), &config).await;
+    process.terminate().await;
     let kept = stored(&card.data());
     assert_eq!(kept[&acknowledged].0, "supply.low");
 }

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use vestibule::event::{Event, Kind, Severity};
 use vestibule::log::{Log, NewEvent, Submission};
 
-use crate::auth::{Answer, Desk, get, talk};
+use crate::client::{Answer, get, talk};
+use crate::desk::Desk;
 use crate::gateway::{DEADLINE, Running};
 
 fn event(terminal: &str, kind: Kind, number: u64) -> NewEvent {

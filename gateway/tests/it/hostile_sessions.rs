@@ -13,9 +13,9 @@ use vestibule::log::Log;
 
 use crate::certificates::Authority;
 use crate::command_broker::{CommandBroker, Manners, Message};
-use crate::commands::Process;
-use crate::gateway::{Running, free_port};
+use crate::gateway::Running;
 use crate::hostile::from_environment;
+use crate::process::Process;
 
 const FRONT: &str = "vestibule/v1/branch/";
 /// A terminal whose power nobody can switch: `restart` ends at once, as a command that was refused.
@@ -161,10 +161,6 @@ async fn killed_before_the_acknowledgement_it_comes_again_and_is_one() {
         let broker = CommandBroker::start(1, Manners { five, span: None, tls: None }, messages.clone()).await;
         let dir = tempfile::tempdir().expect("a folder");
         let settings = settings(broker.port, five, "");
-        let path = dir.path().join("vestibule.toml");
-        let http = free_port();
-        let text = format!("log.dir = {:?}\nhttp.listen = \"{http}\"\nrules.bundled = []\n{settings}", dir.path());
-        std::fs::write(&path, text).expect("is written");
         let file = dir.path().join("events.db");
         broker.judge(judge(move |id| {
             let store = rusqlite::Connection::open(&file).expect("opens");
@@ -174,7 +170,7 @@ async fn killed_before_the_acknowledgement_it_comes_again_and_is_one() {
         let mut kills = 0;
         while !broker.books().is_done() {
             let before = broker.books().delivered;
-            let gateway = Process::start(&path);
+            let gateway = Process::spawn(dir.path(), dir.path(), &format!("rules.bundled = []\n{settings}"), &[]);
             wait("a delivery", || broker.books().delivered > before || broker.books().is_done()).await;
             if kills < 10 {
                 tokio::time::sleep(Duration::from_millis(kills)).await;

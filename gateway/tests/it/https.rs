@@ -19,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::auth::{Answer, Desk, get, talk};
+use crate::client::{Answer, get, talk};
+use crate::desk::Desk;
 use crate::gateway::{DEADLINE, Running};
 
 /// An authority, and the folder with what it has issued.

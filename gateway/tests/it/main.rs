@@ -1,20 +1,25 @@
 //! The gateway's parts against the real thing: real sockets, real SQLite, a real broker.
 
+mod atm;
 mod auth;
 mod authority;
 mod bad_input;
 mod certificates;
+mod client;
 mod clock;
 mod command_broker;
+mod command_kills;
 mod command_ways;
 mod commands;
 mod damage;
 mod dashboards;
 mod demo;
+mod desk;
 mod disk;
 mod embedded_broker;
 mod events;
 mod fake_broker;
+mod fake_clock;
 mod forward;
 mod forwarding;
 mod gateway;
@@ -37,7 +42,6 @@ mod serial;
 mod simulate;
 mod site;
 mod stop;
-mod store_process;
 mod subscriber;
 mod terminals;
 mod tls;

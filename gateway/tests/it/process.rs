@@ -1,4 +1,4 @@
-//! The gateway as a process of its own: signals, exit codes, and a clock that the test moves.
+//! The gateway as a process of its own: signals, exit codes, a disk of its own.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -9,17 +9,24 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::client::{Answer, get, talk};
 use crate::gateway::{DEADLINE, free_port};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A running `vestibule run`; killed where the test ends before it does.
 pub(crate) struct Process {
     child: Child,
     pub(crate) http: SocketAddr,
     rest: String,
-    dir: TempDir,
+    /// Where its store is.
+    data: PathBuf,
+    /// Its folder, and what holds that where it is the process's own.
+    dir: PathBuf,
+    own: Option<TempDir>,
 }
 
 impl Process {
@@ -30,42 +37,73 @@ impl Process {
 
     /// The same in this folder, with more in its environment.
     pub(crate) async fn start_with(dir: TempDir, rest: &str, environment: &[(&str, String)]) -> Process {
-        let http = free_port();
-        write(dir.path(), http, rest);
-        let output = File::create(dir.path().join("output")).expect("is made");
-        let child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
-            .args(["run", "--config"])
-            .arg(dir.path().join("vestibule.toml"))
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a second handle"))
-            .stderr(output)
-            .spawn()
-            .expect("the gateway starts");
-        let mut process = Process { child, http, rest: rest.to_owned(), dir };
-        let begun = Instant::now();
-        while !process.output().contains("The gateway is running.") {
-            assert!(process.child.try_wait().expect("is asked").is_none(), "it ended: {}", process.output());
-            assert!(begun.elapsed() < DEADLINE, "it is not ready: {}", process.output());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut process = Process::spawn(dir.path(), &dir.path().join("data"), rest, environment);
+        process.own = Some(dir);
+        process.until_running().await;
         process
+    }
+
+    /// The same in a folder that stays, with its store in `data`; it is ready by its own word.
+    pub(crate) async fn start_at(dir: &Path, data: &Path, rest: &str) -> Process {
+        let mut process = Process::spawn(dir, data, rest, &[]);
+        process.until_running().await;
+        process.until_ready().await;
+        process
+    }
+
+    /// Starts one, and waits for nothing.
+    pub(crate) fn spawn(dir: &Path, data: &Path, rest: &str, environment: &[(&str, String)]) -> Process {
+        let (http, output) = (free_port(), File::create(dir.join("output")).expect("is made"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+        command.args(["run", "--config"]).arg(dir.join("vestibule.toml"));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(output.try_clone().expect("a second handle")).stderr(output);
+        write(dir, data, http, rest);
+        let child = command.spawn().expect("the gateway starts");
+        Process { child, http, rest: rest.to_owned(), data: data.to_owned(), dir: dir.to_owned(), own: None }
+    }
+
+    async fn until_running(&mut self) {
+        let begun = Instant::now();
+        while !self.output().contains("The gateway is running.") {
+            self.assert_alive();
+            assert!(begun.elapsed() < DEADLINE, "it does not run: {}", self.output());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn until_ready(&self) {
+        let begun = Instant::now();
+        while self.get("/readyz").await.status != 200 {
+            assert!(begun.elapsed() < DEADLINE, "it is not ready: {}", self.output());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().expect("is asked");
+        assert!(ended.is_none(), "it ended with {ended:?}: {}", self.output());
     }
 
     /// Its folder.
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// What it has printed.
     pub(crate) fn output(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("output")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.join("output")).unwrap_or_default()
     }
 
     /// Another configuration, which it is told to read.
     pub(crate) fn reload(&mut self, rest: &str) {
         self.rest = rest.to_owned();
-        write(self.dir.path(), self.http, rest);
+        write(&self.dir, &self.data, self.http, rest);
         self.signal(Signal::SIGHUP);
     }
 
@@ -85,34 +123,37 @@ impl Process {
         }
     }
 
-    /// Has it stop in order.
+    /// Has it stop in order, and gives its folder back.
     pub(crate) async fn stop(mut self) -> TempDir {
+        self.terminate().await;
+        self.own.take().expect("a folder of its own")
+    }
+
+    /// Has it stop in order.
+    pub(crate) async fn terminate(&mut self) {
         self.signal(Signal::SIGTERM);
         let status = self.ended(DEADLINE).await;
         assert!(status.success(), "{status}: {}", self.output());
-        // The folder lives on; the child has ended.
-        let dir = tempfile::tempdir().expect("a folder");
-        std::mem::replace(&mut self.dir, dir)
     }
 
-    async fn try_get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.http).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http);
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer)
-    }
-
-    /// The answer to a request, with its head.
-    pub(crate) async fn get(&self, path: &str) -> String {
-        self.try_get(path).await.unwrap_or_else(|| panic!("no answer: {}", self.output()))
+    /// Asks it something over HTTP.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let stream =
+            TcpStream::connect(self.http).await.unwrap_or_else(|_| panic!("nobody listens: {}", self.output()));
+        talk(stream, &get(path, None, "")).await
     }
 
     /// A sample of its figures: the value of this series.
     pub(crate) async fn figure(&self, series: &str) -> Option<f64> {
-        let figures = self.get("/metrics").await;
+        let figures = self.get("/metrics").await.text;
         figures.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    /// A figure that is counted in whole numbers; 0 where it is not there yet.
+    pub(crate) async fn count(&self, series: &str) -> u64 {
+        let figures = self.get("/metrics").await.text;
+        let value = figures.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.trim().parse().expect("a whole number"))
     }
 
     /// Waits until a figure is so.
@@ -145,63 +186,8 @@ impl Drop for Process {
     }
 }
 
-fn write(dir: &Path, http: SocketAddr, rest: &str) {
+fn write(dir: &Path, data: &Path, http: SocketAddr, rest: &str) {
     let rest = rest.replace("{dir}", &dir.display().to_string());
-    let text = format!("log.dir = '{}'\nhttp.listen = '{http}'\n{rest}", dir.join("data").display());
+    let text = format!("log.dir = '{}'\nhttp.listen = '{http}'\n{rest}", data.display());
     std::fs::write(dir.join("vestibule.toml"), text).expect("is written");
-}
-
-/// A system clock of one process, by libfaketime. What it does not touch: time since the boot, and the process itself.
-pub(crate) struct FakeClock {
-    file: PathBuf,
-    mark: PathBuf,
-}
-
-impl FakeClock {
-    /// A clock that is `offset` seconds off, of a machine whose time daemon has not set it yet.
-    pub(crate) fn new(dir: &Path, offset: i64) -> FakeClock {
-        let clock = FakeClock { file: dir.join("offset"), mark: dir.join("daemon/set") };
-        std::fs::create_dir_all(dir.join("daemon")).expect("is made");
-        // What it left is gone with the machine's memory.
-        let _ = std::fs::remove_file(&clock.mark);
-        clock.set(offset);
-        clock
-    }
-
-    /// A clock that wakes in 1970.
-    pub(crate) fn in_1970(dir: &Path) -> FakeClock {
-        FakeClock::new(dir, 60 - jiff::Timestamp::now().as_second())
-    }
-
-    /// Moves it: it is so many seconds off now.
-    pub(crate) fn set(&self, offset: i64) {
-        let new = self.file.with_extension("new");
-        std::fs::write(&new, format!("{offset:+}")).expect("is written");
-        std::fs::rename(new, &self.file).expect("is replaced");
-    }
-
-    /// The time daemon says that it is right.
-    pub(crate) fn confirm(&self) {
-        std::fs::write(&self.mark, jiff::Timestamp::now().to_string()).expect("is written");
-    }
-
-    /// The settings by which the gateway knows of the daemon.
-    pub(crate) const SETTINGS: &str = "clock.marks = ['{dir}/daemon/set']\n";
-
-    /// What the process needs in its environment.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let library = ["x86_64", "aarch64"]
-            .map(|machine| PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1")));
-        let library =
-            library.into_iter().find(|path| path.exists()).expect("libfaketime is installed (apt install faketime)");
-        vec![
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            // Waiting and measuring go by the machine's own time, as they do where a system clock is set.
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("NO_FAKE_STAT", "1".to_owned()),
-        ]
-    }
 }

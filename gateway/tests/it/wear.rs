@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::gateway::{DEADLINE, Source, free_port};
 use crate::mosquitto::Mosquitto;
-use crate::store_process::Process;
+use crate::process::Process;
 use crate::subscriber::Subscriber;
 
 /// Events, each long after the one before: what rides along would have been written by itself in between.
@@ -76,10 +76,10 @@ async fn an_event_on_an_idle_gateway_costs_one_sync() {
     let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/+/+/event/supply/#").await;
     let lines = free_port();
     let config = format!(
-        "forward.port = {}\n[[listener]]\nname = \"json\"\nprotocol = \"jsonl\"\nlisten = \"{lines}\"\nunknown = \"accept\"\n",
+        "auth.loopback = \"open\"\nforward.port = {}\n[[listener]]\nname = \"json\"\nprotocol = \"jsonl\"\nlisten = \"{lines}\"\nunknown = \"accept\"\n",
         broker.port()
     );
-    let mut process = Process::start(dir.path(), &dir.path().join("data"), &config).await;
+    let mut process = Process::start_at(dir.path(), &dir.path().join("data"), &config).await;
     let mut source = Source::connect(lines).await;
     source.say(b"{\"hello\":\"a\"}\n").await;
     // The first event finds rules that still load, and more.
@@ -91,14 +91,10 @@ async fn an_event_on_an_idle_gateway_costs_one_sync() {
     };
     event().await;
     let rules = "vestibule_rule_loaded{plugin=\"cash-low\"}";
-    let begun = Instant::now();
-    while process.metric(rules).await != 1 {
-        assert!(begun.elapsed() < DEADLINE, "the rules are not in force");
-        sleep(Duration::from_millis(50)).await;
-    }
+    process.until_figure(rules, |value| value == 1.0).await;
     event().await;
     sleep(BETWEEN * 2).await;
-    let commits = process.metric("vestibule_log_commits_total").await;
+    let commits = process.count("vestibule_log_commits_total").await;
     let trace = Trace::of(&process, dir.path()).await;
     for _ in 0..EVENTS {
         event().await;
@@ -107,9 +103,9 @@ async fn an_event_on_an_idle_gateway_costs_one_sync() {
     let calls = trace.end();
     assert_eq!(calls.len(), EVENTS, "{calls:#?}");
     // Positions were written all the same.
-    let more = process.metric("vestibule_log_commits_total").await - commits;
+    let more = process.count("vestibule_log_commits_total").await - commits;
     assert!(more > u64::try_from(EVENTS).expect("small"), "{more}");
-    assert!(process.metric("vestibule_log_written_bytes_total").await > 0);
-    assert!(process.metric("vestibule_log_written_bytes_per_event").await > 0);
-    process.stop().await;
+    assert!(process.count("vestibule_log_written_bytes_total").await > 0);
+    assert!(process.count("vestibule_log_written_bytes_per_event").await > 0);
+    process.terminate().await;
 }

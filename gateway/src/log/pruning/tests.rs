@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::*;
 use crate::log::progress::Outcome;
-use crate::log::{dead_letter, open, transaction};
+use crate::log::{dead_letter, open, plugin};
 
 /// A store with so many events, made a second apart; the last one came just now.
 struct Store {
@@ -55,7 +55,7 @@ impl Store {
     }
 
     fn rule(&self, id: &str, cursor: u64) {
-        transaction::write_cursor(&self.connection, id, cursor).expect("writes");
+        plugin::write_cursor(&self.connection, id, cursor).expect("writes");
     }
 
     /// Slices until the log has nothing more to do soon.

@@ -3,14 +3,13 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use super::failure::Fault;
-use super::progress::Progress;
-use super::pruning::Slice;
-use super::queue::Moved;
-use super::retention::Needs;
-use super::transaction::write_progress;
-use super::writer::{Sync, Work, Writer};
-use super::{Submission, gap};
+use super::{Sync, Work, Writer};
+use crate::log::failure::Fault;
+use crate::log::progress::Progress;
+use crate::log::pruning::Slice;
+use crate::log::queue::Moved;
+use crate::log::retention::Needs;
+use crate::log::{Submission, gap};
 
 impl Writer {
     /// Takes a slice off where one is due.
@@ -76,7 +75,7 @@ impl Writer {
             }
         }
         if *progress != self.progress {
-            write_progress(&self.connection, progress)?;
+            progress.store(&self.connection)?;
         }
         self.end(work)?;
         Ok(slice)

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::place::number;
-use super::queue::{Cycle, Job};
-use super::space::NoRoom;
-use super::writer::{Work, Writer};
-use super::{LogError, Submission, gap};
+use super::{Work, Writer};
 use crate::event::Event;
+use crate::log::place::number;
+use crate::log::queue::{Cycle, Job};
+use crate::log::space::NoRoom;
+use crate::log::{LogError, Submission, gap};
 
 /// How long the writer waits before it tries again what found no room.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const OWED: usize = 256;
 
 /// What is known of a time without room.
 #[derive(Debug, Default)]
-pub(super) struct Short {
+pub(in crate::log) struct Short {
     /// Events of the gateway itself that found no room yet.
     owed: VecDeque<Event>,
     /// Since when nothing new is accepted.
