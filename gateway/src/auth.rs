@@ -9,7 +9,8 @@
 //!   there, and a proxy in front makes the whole world look local.
 //! - **`auth.loopback = "open"`**: a program on this machine needs nothing and may do everything, for a laptop or the demo. A
 //!   request that a proxy has passed on, or that a web page of another origin has made (its `Host` is no loopback name), is not
-//!   taken for local. A token or certificate that is shown counts all the same, and a bad one is refused.
+//!   taken for local. A token or certificate that is shown counts all the same, and a bad one is refused. What passes bytes on
+//!   (stunnel, `ssh -L`) looks like this machine, so it is a fault beside `http.plaintext` and at another address than loopback.
 //! - **`auth.certificates`**: a client certificate that one of `http.tls.client_ca` has issued is worth the role of
 //!   its subject. A token beside it goes first.
 //! - **Another address than loopback** needs tokens or certificates, and TLS, or the word that something in front does

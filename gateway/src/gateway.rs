@@ -54,8 +54,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// HTTP would be open to everybody.
-    #[error("http.listen: {0}")]
-    Exposed(String),
+    #[error("http.{0}: {1}")]
+    Exposed(&'static str, String),
     /// The tokens.
     #[error("auth.tokens: {0}")]
     Tokens(#[from] auth::FileFault),
@@ -137,8 +137,8 @@ impl Gateway {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
         // A configuration that was read from a file has been checked for this; whoever makes one otherwise is told here.
-        if let Some(reason) = config.http.exposed(&config.auth) {
-            return Err(StartError::Exposed(reason));
+        if let Some((key, reason)) = config.http.exposed(&config.auth) {
+            return Err(StartError::Exposed(key, reason));
         }
         let auth = Auth::open(config.auth.clone())?;
         let tls = config.http.tls.clone().map(api::Tls::open).transpose().map_err(StartError::Tls)?;

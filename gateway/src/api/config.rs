@@ -1,6 +1,6 @@
 //! The settings of the HTTP interface.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,8 @@ impl Config {
     pub fn faults(&self, auth: &auth::Config) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         let mut add = |key, reason: String| faults.push((key, reason));
-        if let Some(reason) = self.exposed(auth) {
-            add("listen", reason);
+        if let Some((key, reason)) = self.exposed(auth) {
+            add(key, reason);
         }
         for (key, value, least, most) in [
             ("max_connections", self.max_connections, 1, 65_536),
@@ -100,15 +100,32 @@ impl Config {
         faults
     }
 
-    /// Why this address must not be listened on: other machines reach it, and anybody there could come in or listen.
-    pub fn exposed(&self, auth: &auth::Config) -> Option<String> {
+    /// Why HTTP must not be served so: other machines reach it, and anybody there could come in or listen. With the key below
+    /// `http` that says so.
+    pub fn exposed(&self, auth: &auth::Config) -> Option<(&'static str, String)> {
         let address = self.listen.ip().to_canonical();
+        let open = auth.loopback == auth::Loopback::Open;
+        if open && self.plaintext {
+            let reason = "says that something in front passes connections on, and they would all seem to come from this machine, \
+                          which `auth.loopback = \"open\"` lets do everything: have tokens instead";
+            return Some(("plaintext", reason.to_owned()));
+        }
+        let reason = self.reached(address, auth, open)?;
+        Some(("listen", reason))
+    }
+
+    fn reached(&self, address: IpAddr, auth: &auth::Config, open: bool) -> Option<String> {
         if address.is_loopback() {
             None
         } else if !auth.is_configured() {
             Some(format!(
                 "{address} can be reached from other machines, and nothing says who may come in: set `auth.tokens` (then \
                  `vestibule token add`) or `auth.certificates`, or listen on 127.0.0.1"
+            ))
+        } else if open {
+            Some(format!(
+                "{address} can be reached from other machines, and `auth.loopback = \"open\"` is for one that nobody else uses: \
+                 take that away, or listen on 127.0.0.1"
             ))
         } else if self.tls.is_none() && !self.plaintext {
             Some(format!(
@@ -142,23 +159,28 @@ mod tests {
     fn a_public_address_needs_a_lock_and_a_wall() {
         let tls = || Some(tls::Config { certificate: "c".into(), key: "k".into(), ..tls::Config::default() });
         let tokens = || auth::Config { tokens: Some("t".into()), ..auth::Config::default() };
-        let open = auth::Config { loopback: auth::Loopback::Open, ..auth::Config::default() };
+        let open = || auth::Config { loopback: auth::Loopback::Open, ..auth::Config::default() };
+        let both = || auth::Config { loopback: auth::Loopback::Open, ..tokens() };
         for (listen, tls, plaintext, auth, fault) in [
+            ("127.0.0.1:80", None, false, open(), None),
+            ("127.0.0.1:80", None, true, open(), Some(("plaintext", "auth.loopback"))),
+            ("127.0.0.1:80", None, true, both(), Some(("plaintext", "auth.loopback"))),
+            ("192.0.2.1:80", tls(), false, both(), Some(("listen", "auth.loopback"))),
             ("127.0.0.1:80", None, false, auth::Config::default(), None),
             ("[::1]:80", None, false, auth::Config::default(), None),
             ("[::ffff:127.0.0.1]:80", None, false, auth::Config::default(), None),
-            ("0.0.0.0:80", None, false, auth::Config::default(), Some("auth.tokens")),
-            ("[::]:80", tls(), false, auth::Config::default(), Some("auth.tokens")),
-            ("192.0.2.1:80", tls(), true, open, Some("auth.tokens")),
-            ("192.0.2.1:80", None, false, tokens(), Some("http.tls")),
+            ("0.0.0.0:80", None, false, auth::Config::default(), Some(("listen", "auth.tokens"))),
+            ("[::]:80", tls(), false, auth::Config::default(), Some(("listen", "auth.tokens"))),
+            ("192.0.2.1:80", tls(), false, open(), Some(("listen", "auth.tokens"))),
+            ("192.0.2.1:80", None, false, tokens(), Some(("listen", "http.tls"))),
             ("192.0.2.1:80", None, true, tokens(), None),
             ("192.0.2.1:80", tls(), false, tokens(), None),
         ] {
             let config = Config { listen: listen.parse().expect("an address"), tls, plaintext, ..Config::default() };
             let found = config.faults(&auth);
             match fault {
-                Some(what) => assert!(
-                    matches!(found.as_slice(), [("listen", reason)] if reason.contains(what)),
+                Some((key, what)) => assert!(
+                    matches!(found.as_slice(), [(at, reason)] if *at == key && reason.contains(what)),
                     "{listen}: {found:?}"
                 ),
                 None => assert_eq!(found, [], "{listen}"),

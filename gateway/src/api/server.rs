@@ -33,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) source: Source,
+    /// They came by the loopback interface.
+    pub(super) loopback: bool,
     /// The subject of the client certificate that the handshake has verified.
     pub(super) subject: Option<Arc<str>>,
 }
@@ -58,7 +60,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let source = Source::of(address.ip());
+                    let own = stream.local_addr().ok().map(|own| own.ip());
+                    let source = Source::met(address.ip(), own);
                     match places.clone().take(source, &self.config) {
                         Ok(place) => {
                             connections.spawn(self.clone().connection(stream, address, source, place, routes.clone()));
@@ -81,15 +84,16 @@ impl Server {
     async fn connection(self, stream: TcpStream, address: SocketAddr, source: Source, _place: Place, routes: Router) {
         // Answers are small and complete; a socket that cannot be told so still works.
         let _ = stream.set_nodelay(true);
+        let loopback = address.ip().to_canonical().is_loopback();
         let Some(tls) = &self.tls else {
-            return self.serve(stream, Peer { source, subject: None }, routes).await;
+            return self.serve(stream, Peer { source, loopback, subject: None }, routes).await;
         };
         let handshake = tls.acceptor(source.is_local()).accept(stream);
         let why = match timeout(self.config.header_timeout(), handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let subject = shown.and_then(crate::tls::subject).map(Arc::from);
-                return self.serve(stream, Peer { source, subject }, routes).await;
+                return self.serve(stream, Peer { source, loopback, subject }, routes).await;
             }
             Ok(Err(error)) => match crate::tls::dates_of(&error) {
                 Some(dates) => {
@@ -205,6 +209,10 @@ mod tests {
         let near = [take("127.0.0.1"), take("::1")].map(|place| place.expect("this machine has its own"));
         assert_eq!(take("127.0.0.2").err(), Some("address"));
         drop(held);
+        let own = "192.0.2.9".parse().expect("an address");
+        let met = |from: &str| Source::met(from.parse().expect("an address"), Some(own));
+        assert_eq!(places.clone().take(met("192.0.2.9"), &config).err(), Some("address"), "this machine, by its own address");
+        assert!(places.clone().take(met("192.0.2.8"), &config).is_ok(), "somebody else");
         let _one = [take("192.0.2.1"), take("192.0.2.1")].map(|place| place.expect("is free again"));
         assert_eq!(take("192.0.2.1").err(), Some("address"));
         drop(near);

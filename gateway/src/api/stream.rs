@@ -19,13 +19,13 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::View;
 use super::events::{Question, READS, bad, sees};
 use super::problem::Problem;
 use crate::auth::{Identity, Means, Record};
+use crate::clock;
 use crate::log::{Filter, LogError, Piece, Records, Stored};
 
 /// Events of one piece, and how many are looked at for it.
@@ -125,10 +125,12 @@ impl Listener {
         }
     }
 
+    /// Whether what they have shown is still there as it was, and has not ended.
     fn may_stay(&self) -> bool {
+        let tokens = self.view.auth.tokens();
         self.identity.means != Means::Token
             || self.token.as_ref().is_some_and(|shown| {
-                !shown.is_expired(Timestamp::now()) && token(&self.view, &self.identity).as_ref() == Some(shown)
+                tokens.find(&self.identity.id) == Some(shown) && !tokens.has_ended(shown, clock::judged())
             })
     }
 

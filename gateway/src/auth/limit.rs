@@ -81,6 +81,13 @@ impl Source {
         })
     }
 
+    /// Of an address whose connection has come in at `own`. Where both are the same, this machine speaks to itself by way of
+    /// an address that others know it by: no packet of another machine with that address passes a network or the kernel.
+    pub fn met(address: IpAddr, own: Option<IpAddr>) -> Source {
+        let ours = own.is_some_and(|own| own.to_canonical() == address.to_canonical());
+        Source::of(if ours { Ipv4Addr::LOCALHOST.into() } else { address })
+    }
+
     /// Whether it is this machine.
     pub fn is_local(self) -> bool {
         self.0.is_loopback()
@@ -141,6 +148,18 @@ mod tests {
         assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(source(local), "127.0.0.1");
+        }
+        for (address, own, local) in [
+            ("192.0.2.7", Some("192.0.2.7"), true),
+            ("::ffff:192.0.2.7", Some("192.0.2.7"), true),
+            ("2001:db8::7", Some("2001:db8::7"), true),
+            ("2001:db8::7", Some("2001:db8::8"), false),
+            ("192.0.2.7", Some("192.0.2.8"), false),
+            ("192.0.2.7", None, false),
+        ] {
+            let own = own.map(|own| own.parse().expect("an address"));
+            let met = Source::met(address.parse().expect("an address"), own);
+            assert_eq!(met.is_local(), local, "{address} at {own:?}");
         }
     }
 }

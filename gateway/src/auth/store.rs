@@ -152,8 +152,7 @@ impl Tokens {
         let Some(record) = record.filter(|_| hash.is_of(presented.secret)) else {
             return Err(Unfit::Unknown);
         };
-        let newest = self.token.iter().map(|record| record.created).max().unwrap_or(now);
-        if record.is_expired(now.max(newest)) {
+        if self.has_ended(record, now) {
             return Err(Unfit::Expired(record));
         }
         Ok(Identity {
@@ -163,6 +162,12 @@ impl Tokens {
             terminals: record.terminals.clone(),
             means: Means::Token,
         })
+    }
+
+    /// Whether a token of these has ended: by a time that is never earlier than that of the newest of them.
+    pub fn has_ended(&self, record: &Record, now: Timestamp) -> bool {
+        let newest = self.token.iter().map(|record| record.created).max().unwrap_or(now);
+        record.is_expired(now.max(newest))
     }
 
     /// What has changed since `before`.

@@ -53,7 +53,13 @@ impl Running {
 
     /// The same in a folder that has been used before.
     pub(crate) async fn start_in(dir: TempDir, rest: &str) -> Running {
-        let gateway = Gateway::start(config(dir.path(), rest)).await.expect("starts");
+        let settings = config(dir.path(), rest);
+        Running::begin(dir, settings).await
+    }
+
+    /// One with these settings, whose data are in this folder.
+    pub(crate) async fn begin(dir: TempDir, settings: Config) -> Running {
+        let gateway = Gateway::start(settings).await.expect("starts");
         let (log, http) = (gateway.log.clone(), gateway.http);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(gateway.run(async move {

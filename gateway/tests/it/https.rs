@@ -1,5 +1,6 @@
 //! HTTP over TLS: real handshakes, client certificates, renewal.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -198,6 +199,35 @@ fn health(config: &Path) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
     let output = command.args(["health", "--config"]).arg(config).output().expect("runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The address by which other machines know this one; where there is no network, loopback.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Nothing is sent: the system only says which way it would go.
+    match socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr()) {
+        Ok(own) => own.ip(),
+        Err(_) => Ipv4Addr::LOCALHOST.into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn this_machine_is_known_by_the_address_that_others_use() {
+    let (authority, desk) = (Authority::new(), Desk::new());
+    authority.server();
+    let ca = format!(", ca = {:?}, client = \"required\"", authority.path("ca.pem"));
+    let free = std::net::TcpListener::bind((own_address(), 0)).expect("a port").local_addr().expect("an address");
+    let setting = desk.setting() + &authority.setting(&ca);
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut settings = crate::gateway::config(dir.path(), &setting);
+    settings.http.listen = free;
+    let gateway = Running::begin(dir, settings).await;
+    let config = authority.path("vestibule.toml");
+    std::fs::write(&config, format!("http.listen = \"{free}\"\n{setting}")).expect("is written");
+    assert_eq!(health(&config), (Some(0), String::new()));
+    // Nobody is let in for it: what is not health asks for a token.
+    assert_eq!(ask(&authority.client(&TLS13, None), &gateway, "/api/v1/whoami", None).await.status, 401);
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
