@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod decode;
 mod demo;
+mod door;
 mod events;
 mod exit;
 mod health;

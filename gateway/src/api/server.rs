@@ -211,7 +211,11 @@ mod tests {
         drop(held);
         let own = "192.0.2.9".parse().expect("an address");
         let met = |from: &str| Source::met(from.parse().expect("an address"), Some(own));
-        assert_eq!(places.clone().take(met("192.0.2.9"), &config).err(), Some("address"), "this machine, by its own address");
+        assert_eq!(
+            places.clone().take(met("192.0.2.9"), &config).err(),
+            Some("address"),
+            "this machine, by its own address"
+        );
         assert!(places.clone().take(met("192.0.2.8"), &config).is_ok(), "somebody else");
         let _one = [take("192.0.2.1"), take("192.0.2.1")].map(|place| place.expect("is free again"));
         assert_eq!(take("192.0.2.1").err(), Some("address"));

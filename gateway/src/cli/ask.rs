@@ -1,104 +1,105 @@
 //! Questions to a running gateway, over its own HTTP interface.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::door::Door;
 use super::exit::Exit;
-use super::health::tls;
 
 /// A gateway that takes longer is not well.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an answer.
 const MOST: u64 = 64 * 1024 * 1024;
 
-/// A question.
+/// What a gateway answers.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
-    /// The method.
-    pub(super) method: &'a str,
-    /// Path, and query.
-    pub(super) path: &'a str,
-    /// Whoever asks shows this.
-    pub(super) token: Option<&'a str>,
-    /// What is sent.
-    pub(super) body: Option<&'a Value>,
-    /// The file with the gateway's certificate, where it speaks TLS.
-    pub(super) certificate: Option<&'a Path>,
+pub(super) struct Answer {
+    /// The first line: version, number, words.
+    pub(super) status: String,
+    /// What follows the headers.
+    body: String,
 }
 
-/// The JSON at this path (and query).
-///
-/// # Errors
-/// Where no gateway answers, or with the problem that it answers.
-pub(super) fn get(http: SocketAddr, path: &str) -> Result<Value, Exit> {
-    send(http, &Asked { method: "GET", path, token: None, body: None, certificate: None })
-}
-
-/// The JSON that answers this body at this path.
-///
-/// # Errors
-/// As [`get`].
-pub(super) fn post(http: SocketAddr, path: &str, token: Option<&str>, body: &Value) -> Result<Value, Exit> {
-    send(http, &Asked { method: "POST", path, token, body: Some(body), certificate: None })
-}
-
-/// Asks, and gives the JSON of the answer.
-///
-/// # Errors
-/// As [`get`].
-pub(super) fn send(http: SocketAddr, asked: &Asked<'_>) -> Result<Value, Exit> {
-    serde_json::from_str(&text(http, asked)?)
-        .map_err(|error| Exit::unavailable(format!("{http} is no gateway: {error}")))
-}
-
-/// Asks, and gives the answer's body as it is.
-///
-/// # Errors
-/// As [`get`].
-pub(super) fn text(http: SocketAddr, asked: &Asked<'_>) -> Result<String, Exit> {
-    let answer =
-        fetch(http, asked).map_err(|error| Exit::unavailable(format!("no gateway answers at {http}: {error}")))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
-    if head.starts_with("HTTP/1.1 2") {
-        return Ok(body.to_owned());
-    }
-    let body: Value = serde_json::from_str(body)
-        .map_err(|_| Exit::unavailable(format!("{http} is no gateway: {}", head.lines().next().unwrap_or_default())))?;
-    Err(Exit::unavailable(body["detail"].as_str().unwrap_or("the gateway refused").to_owned()))
-}
-
-fn fetch(http: SocketAddr, asked: &Asked<'_>) -> std::io::Result<String> {
-    let stream = connect(http, TIMEOUT)?;
-    match asked.certificate {
-        Some(certificate) => fetch_on(tls::wrap(stream, http, certificate)?, http, asked),
-        None => fetch_on(stream, http, asked),
+impl Answer {
+    /// Whether it is what was asked for.
+    pub(super) fn is_good(&self) -> bool {
+        self.status.starts_with("HTTP/1.1 2")
     }
 }
 
-/// A connection on which a word must come within `silence`.
-pub(super) fn connect(http: SocketAddr, silence: Duration) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&http, TIMEOUT)?;
-    stream.set_read_timeout(Some(silence))?;
-    Ok(stream)
-}
+impl Door {
+    /// The JSON at this path (and query).
+    ///
+    /// # Errors
+    /// Where no gateway answers, or with the problem that it answers.
+    pub(super) fn get(&self, path: &str) -> Result<Value, Exit> {
+        self.json(&self.text(path)?)
+    }
 
-fn fetch_on(mut stream: impl Read + Write, http: SocketAddr, asked: &Asked<'_>) -> std::io::Result<String> {
-    let mut request = format!("{} {} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n", asked.method, asked.path);
-    if let Some(token) = asked.token {
-        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    /// The JSON that answers this body at this path.
+    ///
+    /// # Errors
+    /// As [`Door::get`].
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Exit> {
+        self.json(&self.good("POST", path, Some(body))?)
     }
-    let body = asked.body.map(Value::to_string).unwrap_or_default();
-    if asked.body.is_some() {
-        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+
+    /// The text at this path, as it is.
+    ///
+    /// # Errors
+    /// As [`Door::get`].
+    pub(super) fn text(&self, path: &str) -> Result<String, Exit> {
+        self.good("GET", path, None)
     }
-    write!(stream, "{request}\r\n{body}")?;
-    let mut answer = String::new();
-    stream.take(MOST).read_to_string(&mut answer)?;
-    Ok(answer)
+
+    fn json(&self, text: &str) -> Result<Value, Exit> {
+        serde_json::from_str(text).map_err(|error| self.no_gateway(&error.to_string()))
+    }
+
+    fn good(&self, method: &str, path: &str, body: Option<&Value>) -> Result<String, Exit> {
+        let answer = self.ask(method, path, body, TIMEOUT)?;
+        if answer.is_good() {
+            return Ok(answer.body);
+        }
+        let problem: Value = serde_json::from_str(&answer.body).map_err(|_| self.no_gateway(&answer.status))?;
+        Err(Exit::unavailable(problem["detail"].as_str().unwrap_or("the gateway refused").to_owned()))
+    }
+
+    fn no_gateway(&self, why: &str) -> Exit {
+        Exit::unavailable(format!("{} is no gateway: {why}", self.place))
+    }
+
+    /// Whatever answers this, within this time.
+    ///
+    /// # Errors
+    /// Where nothing does.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Answer, Exit> {
+        let mut line = self.connect(patience)?;
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.place);
+        if let Some(token) = &self.token {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        let sent = body.map(Value::to_string).unwrap_or_default();
+        if body.is_some() {
+            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", sent.len()));
+        }
+        let mut answer = String::new();
+        let talked = write!(line, "{request}\r\n{sent}")
+            .and_then(|()| line.flush())
+            .and_then(|()| line.take(MOST).read_to_string(&mut answer));
+        talked
+            .map_err(|error: io::Error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.place)))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
+        Ok(Answer { status: head.lines().next().unwrap_or_default().to_owned(), body: body.to_owned() })
+    }
 }
 
 /// A name as a part of a path or query.

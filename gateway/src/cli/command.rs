@@ -1,16 +1,17 @@
 //! `vestibule command`: asks a terminal for something by way of a running gateway.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::ask::{self, Asked};
+use super::ask::encoded;
+use super::door::Key;
 use super::exit::Exit;
 use crate::command::Verb;
+use crate::config::Config;
 
 /// Pause between two looks at how far a command has come.
 const LOOK: Duration = Duration::from_millis(300);
@@ -40,26 +41,23 @@ pub(super) struct Command {
     /// Wait for its end; anything but `done` is a failure.
     #[arg(long)]
     wait: bool,
-    /// File with a token and nothing else; without it, the one in the environment's VESTIBULE_TOKEN, or none.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Where the gateway's HTTP interface listens, without TLS.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    http: SocketAddr,
+    /// The configuration of a gateway on this machine: where it listens, and by which certificate it is known.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    key: Key,
 }
 
 impl Command {
     /// Carries the verb out.
     pub(super) fn execute(self) -> Result<(), Exit> {
-        let token = self.token()?;
-        let mut kept = ask::post(self.http, "/api/v1/commands", token.as_deref(), &self.body())?;
-        let path = format!("/api/v1/commands/{}?source=http", ask::encoded(kept["id"].as_str().unwrap_or_default()));
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let door = self.key.door(config.as_ref())?;
+        let mut kept = door.post("/api/v1/commands", &self.body())?;
+        let path = format!("/api/v1/commands/{}?source=http", encoded(kept["id"].as_str().unwrap_or_default()));
         while self.wait && matches!(kept["state"].as_str(), Some("requested" | "sent")) {
             std::thread::sleep(LOOK);
-            kept = ask::send(
-                self.http,
-                &Asked { method: "GET", path: &path, token: token.as_deref(), body: None, certificate: None },
-            )?;
+            kept = door.get(&path)?;
         }
         writeln!(io::stdout().lock(), "{kept:#}").map_err(|error| Exit::io(error.to_string()))?;
         match (self.wait, kept["state"].as_str()) {
@@ -84,16 +82,6 @@ impl Command {
             body["ttl_s"] = seconds.into();
         }
         body
-    }
-
-    fn token(&self) -> Result<Option<String>, Exit> {
-        let token = match &self.token_file {
-            Some(path) => std::fs::read_to_string(path)
-                .map(Some)
-                .map_err(|error| Exit::no_input(format!("the token file {}: {error}", path.display())))?,
-            None => std::env::var("VESTIBULE_TOKEN").ok(),
-        };
-        Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
     }
 }
 

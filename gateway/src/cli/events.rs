@@ -5,10 +5,11 @@ mod store;
 
 use clap::Args;
 
+use super::door::Key;
 use super::exit::Exit;
 use super::line;
 use super::outbox::Out;
-use super::way::{Key, OptionalFolder};
+use super::way::OptionalFolder;
 use super::which::Which;
 use crate::log::Stored;
 

@@ -1,14 +1,11 @@
 //! `vestibule health`: asks a running gateway whether it is ready; for a container's HEALTHCHECK.
 
-pub(super) mod tls;
-
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::door::{Key, Place};
 use super::exit::Exit;
 use crate::config::Config;
 
@@ -18,9 +15,12 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Ask a running gateway whether it is ready.
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// Where its HTTP interface listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", conflicts_with = "config")]
-    http: SocketAddr,
+    /// Where its HTTP interface listens, `HOST:PORT` or `https://HOST:PORT`; 127.0.0.1:8080 where nobody says.
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    http: Option<Place>,
+    /// File with the certificates of those who have issued the gateway's (PEM), for `https://`.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    ca: Option<PathBuf>,
     /// The gateway's configuration, which says where.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -28,38 +28,14 @@ pub(super) struct Health {
 
 impl Health {
     /// Succeeds where `/readyz` says so.
-    pub(super) fn execute(mut self) -> Result<(), Exit> {
-        let mut certificate = None;
-        if let Some(file) = &self.config {
-            let http = Config::load(file)?.http;
-            self.http = http.listen;
-            certificate = http.tls.map(|tls| tls.certificate);
-            if self.http.ip().is_unspecified() {
-                self.http.set_ip(Ipv4Addr::LOCALHOST.into());
-            }
-        }
-        let status = self
-            .ask(certificate.as_deref())
-            .map_err(|error| Exit::unavailable(format!("no gateway answers at {}: {error}", self.http)))?;
-        if status.starts_with("HTTP/1.1 200 ") {
+    pub(super) fn execute(self) -> Result<(), Exit> {
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let key = Key { http: self.http, ca: self.ca, ..Key::default() };
+        let door = key.door_without_token(config.as_ref())?;
+        let answer = door.ask("GET", "/readyz", None, TIMEOUT)?;
+        if answer.is_good() {
             return Ok(());
         }
-        Err(Exit::unavailable(format!("the gateway at {} is not ready: {}", self.http, status.trim())))
-    }
-
-    fn ask(&self, certificate: Option<&Path>) -> std::io::Result<String> {
-        let stream = TcpStream::connect_timeout(&self.http, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        match certificate {
-            Some(certificate) => self.ask_on(tls::wrap(stream, self.http, certificate)?),
-            None => self.ask_on(stream),
-        }
-    }
-
-    fn ask_on(&self, mut stream: impl Read + Write) -> std::io::Result<String> {
-        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http)?;
-        let mut answer = String::new();
-        stream.take(4096).read_to_string(&mut answer)?;
-        Ok(answer.lines().next().unwrap_or_default().to_owned())
+        Err(Exit::unavailable(format!("the gateway at {} is not ready: {}", door.place, answer.status)))
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ask;
+use super::ask::encoded;
+use super::door::{Door, Key};
 use super::exit::Exit;
 use crate::config::Config;
 
@@ -18,9 +18,11 @@ use crate::config::Config;
 pub(super) struct Terminals {
     #[command(subcommand)]
     verb: Verb,
-    /// Where the gateway's HTTP interface listens.
-    #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    http: SocketAddr,
+    /// The configuration of a gateway on this machine: where it listens, and by which certificate it is known.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    key: Key,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,17 +63,19 @@ struct Adopt {
 impl Terminals {
     /// Carries the verb out.
     pub(super) fn execute(self) -> Result<(), Exit> {
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let door = self.key.door(config.as_ref())?;
         let mut out = io::stdout().lock();
         let written = match self.verb {
-            Verb::Ls { unknown, json } => list(self.http, unknown)?.iter().try_for_each(|terminal| {
+            Verb::Ls { unknown, json } => list(&door, unknown)?.iter().try_for_each(|terminal| {
                 if json { writeln!(out, "{terminal}") } else { writeln!(out, "{}", line(terminal)) }
             }),
             Verb::Show { name } => {
-                let shown = ask::get(self.http, &format!("/api/v1/terminals/{}", ask::encoded(&name)))?;
+                let shown = door.get(&format!("/api/v1/terminals/{}", encoded(&name)))?;
                 writeln!(out, "{shown:#}")
             }
             Verb::Adopt(adopt) => {
-                let known = ask::get(self.http, &format!("/api/v1/terminals/{}", ask::encoded(&adopt.name)))?;
+                let known = door.get(&format!("/api/v1/terminals/{}", encoded(&adopt.name)))?;
                 let block = block(&adopt, &known)?;
                 match &adopt.write {
                     Some(file) => {
@@ -90,17 +94,17 @@ impl Terminals {
 }
 
 /// All terminals, page by page.
-fn list(http: SocketAddr, unknown: bool) -> Result<Vec<Value>, Exit> {
+fn list(door: &Door, unknown: bool) -> Result<Vec<Value>, Exit> {
     let mut terminals = Vec::new();
     let mut after = String::new();
     loop {
         let only = if unknown { "&unknown=true" } else { "" };
-        let mut page = ask::get(http, &format!("/api/v1/terminals?limit=1000{only}{after}"))?;
+        let mut page = door.get(&format!("/api/v1/terminals?limit=1000{only}{after}"))?;
         if let Value::Array(page) = page["terminals"].take() {
             terminals.extend(page);
         }
         match page["next"].as_str() {
-            Some(next) => after = format!("&cursor={}", ask::encoded(next)),
+            Some(next) => after = format!("&cursor={}", encoded(next)),
             None => return Ok(terminals),
         }
     }

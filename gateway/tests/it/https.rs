@@ -1,8 +1,10 @@
 //! HTTP over TLS: real handshakes, client certificates, renewal.
 
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -209,6 +211,88 @@ fn own_address() -> IpAddr {
         Ok(own) => own.ip(),
         Err(_) => Ipv4Addr::LOCALHOST.into(),
     }
+}
+
+/// A verb as a person calls it: exit code, what it printed, what it said.
+fn verb(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    let output = command.args(arguments).env_remove("VESTIBULE_TOKEN").output().expect("runs");
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("is text"));
+    (output.status.code(), out, err)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_speaks_tls_and_shows_a_token_or_a_certificate() {
+    let (authority, desk) = (Authority::new(), Desk::new());
+    authority.server();
+    authority.issue("noc", ExtendedKeyUsagePurpose::ClientAuth);
+    let file = |name: &str| authority.path(name).into_os_string().into_string().expect("is text");
+    let token = file("token");
+    std::fs::write(&token, desk.add("admin")).expect("is written");
+    let ca = format!(", ca = {:?}", authority.path("ca.pem"));
+    let rest = "[[auth.certificates]]\nsubject = \"CN=noc,O=Bank\"\nrole = \"operator\"\n\
+                [[terminal]]\nname = \"atm-01\"\nprofile = \"json-lines\"\n";
+    let gateway = Running::closed(&(desk.setting() + &authority.setting(&ca) + rest)).await;
+    std::fs::write(
+        authority.path("vestibule.toml"),
+        format!("http.listen = \"{}\"\n{}{}{rest}", gateway.http, desk.setting(), authority.setting(&ca)),
+    )
+    .expect("is written");
+    let http = format!("https://localhost:{}", gateway.http.port());
+    let with = |verb: &[&str], rest: &[&str]| -> Vec<String> {
+        verb.iter().chain(rest).map(|word| (*word).to_owned()).collect()
+    };
+    let run = |arguments: Vec<String>| verb(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let (ca, config) = (file("ca.pem"), file("vestibule.toml"));
+    let (certificate, key) = (file("noc.pem"), file("noc.key"));
+    let listing: &[&str] = &["terminals", "ls"];
+
+    // A token that others may read is sent, and that is said.
+    let (code, out, err) = run(with(listing, &["--http", &http, "--ca", &ca, "--token-file", &token]));
+    assert!((code, out.contains("atm-01")) == (Some(0), true) && err.contains("chmod 600"), "{code:?} {out} {err}");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).expect("is set");
+    let ways: [&[&str]; 3] = [
+        &["--http", &http, "--ca", &ca, "--token-file", &token],
+        &["--config", &config, "--token-file", &token],
+        &["--http", &http, "--ca", &ca, "--client-certificate", &certificate, "--client-key", &key],
+    ];
+    for way in ways {
+        let (code, out, err) = run(with(listing, way));
+        assert_eq!((code, out.contains("atm-01"), err.as_str()), (Some(0), true, ""), "{way:?}: {out}");
+        // The gateway's own words: the terminal has no link for commands.
+        let (code, _, err) = run(with(&["command", "atm-01", "counters"], way));
+        assert!(code == Some(69) && err.contains("atm-01"), "{way:?}: {code:?} {err}");
+    }
+    for way in [ways[0], ways[2]] {
+        let (code, out, err) = run(with(&["events", "--limit", "1", "--json"], way));
+        assert!(code == Some(0) && out.contains("\"kind\""), "{way:?}: {code:?} {err}");
+    }
+    for (rest, code, words) in [
+        (vec!["--http", http.as_str()], 64, "--ca FILE"),
+        (vec!["--http", &http, "--ca", &certificate], 69, "invalid peer certificate"),
+        (vec!["--http", &http, "--ca", &ca], 69, "this needs a token"),
+        (vec!["--http", &http, "--ca", &ca, "--client-key", &key], 64, "--client-certificate"),
+    ] {
+        let (found, _, err) = run(with(listing, &rest));
+        assert!(found == Some(code) && err.contains(words), "{rest:?}: {found:?} {err}");
+    }
+    assert_eq!(run(with(&["health", "--http", &http, "--ca", &ca], &[])), (Some(0), String::new(), String::new()));
+
+    // The stream: what happens after it has begun.
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    let mut follow =
+        follow.args(with(&["events", "--follow", "--json"], ways[0])).stdout(Stdio::piped()).spawn().expect("runs");
+    let mut lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines();
+    assert!(lines.next().is_some(), "what was before");
+    let stranger = authority.client(&TLS13, None);
+    assert_eq!(ask(&stranger, &gateway, "/api/v1/whoami", Some("vst_bad")).await.status, 401);
+    let told = tokio::task::spawn_blocking(move || {
+        lines.map_while(Result::ok).any(|line| line.contains("gateway.auth_refused") && line.contains("revoked"))
+    });
+    assert!(timeout(DEADLINE, told).await.expect("in time").expect("no panic"));
+    follow.kill().expect("is ended");
+    follow.wait().expect("ended");
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

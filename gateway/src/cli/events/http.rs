@@ -8,10 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Asked, Screen};
-use crate::cli::ask;
-use crate::cli::exit::Exit;
-use crate::cli::health::tls;
-use crate::cli::way::Door;
+use crate::cli::door::{Door, Line};
+use crate::cli::exit::{Code, Exit};
 use crate::event::Event;
 use crate::log::{Front, Stored};
 
@@ -88,21 +86,14 @@ fn follow(door: &Door, query: &str, mut id: String, screen: &mut Screen) -> Resu
             return Ok(());
         }
         let mut heard = false;
-        let ended = ask::connect(door.http, SILENCE).and_then(|stream| match &door.certificate {
-            Some(certificate) => {
-                let stream = tls::wrap(stream, door.http, certificate)?;
-                Ok(listen(stream, door, query, &mut id, screen, &mut heard))
-            }
-            None => Ok(listen(stream, door, query, &mut id, screen, &mut heard)),
-        });
-        match ended {
-            Ok(Ok(End::Enough)) => return Ok(()),
-            Ok(Ok(End::Refused(reason))) if !heard => return Err(Exit::unavailable(reason)),
-            Ok(Err(exit)) => return Err(exit),
-            Err(error) if !met => {
-                return Err(Exit::unavailable(format!("no gateway answers at {}: {error}", door.http)));
-            }
-            _ => {}
+        match door.connect(SILENCE) {
+            Ok(stream) => match listen(stream, door, query, &mut id, screen, &mut heard)? {
+                End::Enough => return Ok(()),
+                End::Refused(reason) if !heard => return Err(Exit::unavailable(reason)),
+                End::Lost | End::Refused(_) => {}
+            },
+            Err(exit) if !met || exit.code == Code::Usage => return Err(exit),
+            Err(_) => {}
         }
         met |= heard;
         std::thread::sleep(PAUSE);
@@ -120,7 +111,7 @@ enum End {
 }
 
 fn listen(
-    mut stream: impl Read + Write,
+    mut stream: Box<dyn Line>,
     door: &Door,
     query: &str,
     id: &mut String,
@@ -131,13 +122,13 @@ fn listen(
     let mut request = format!(
         "GET /api/v1/events/stream?{} HTTP/1.0\r\nHost: {}\r\nLast-Event-ID: {id}\r\n",
         query.trim_start_matches('&'),
-        door.http
+        door.place
     );
     if let Some(token) = &door.token {
         request.push_str(&format!("Authorization: Bearer {token}\r\n"));
     }
     request.push_str("\r\n");
-    if stream.write_all(request.as_bytes()).is_err() {
+    if stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).is_err() {
         return Ok(End::Lost);
     }
     let mut lines = BufReader::new(stream);

@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::out::Out;
+use crate::cli::door::Key;
 use crate::cli::exit::Exit;
-use crate::cli::way::{Folder, Key};
+use crate::cli::way::Folder;
 use crate::cli::{runtime, store};
 use crate::config::Config;
 use crate::log::{Log, LogError, Records};

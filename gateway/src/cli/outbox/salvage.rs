@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::out::Out;
+use crate::cli::door::{Door, Key};
 use crate::cli::exit::Exit;
 use crate::cli::store;
-use crate::cli::way::{Door, Key};
 use crate::config::Config;
 use crate::log::{Survey, Wanted, Wreck, finish};
 
