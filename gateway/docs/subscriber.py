@@ -6,14 +6,16 @@ A subscriber that does what delivery at least once asks for, in the order in whi
   1. a persistent session, so that the broker keeps what comes while this program is away;
   2. the events, and what is known of their numbers, in one transaction, known ids dropped;
   3. the broker's acknowledgement after that transaction, never before;
-  4. gaps found by `terminalsequence`, and said once they have lasted, because critical events overtake others;
+  4. gaps found by `terminalsequence`, from 1 on, and said once they have lasted, because critical events overtake others;
   5. a new connection where nothing has come for a while: clusters are known to forget a consumer when they lose a node,
      while its line stands and its messages wait.
 
 It takes single events and batches, packed or not, of MQTT 5 and 3.1.1, goes from broker to broker, and may be killed at any
-moment. `pip install -r requirements.txt`, then:
+moment. What is no event costs no other: it is kept aside, and the rest of its batch is taken. An event that comes again with
+its times corrected takes the place of the first copy. `pip install -r requirements.txt`, then:
 
   subscriber.py --broker broker-a:1883 --broker broker-b:1883 --table events.db
+  subscriber.py --broker broker-a:8883 --ca ca.pem --cert archive.pem --key archive.key --table events.db
   subscriber.py --table events.db --gaps          # what is missing, as JSON, and end
 """
 
@@ -35,6 +37,8 @@ PATIENCE = 30
 PAUSES = (0.2, 30.0)
 # What zstd's frames begin with: 3.1.1 has no properties to say that a batch is packed.
 ZSTD = b"\x28\xb5\x2f\xfd"
+# What SQLite's integers hold.
+NUMBERS = range(1, 2**63)
 
 SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -45,12 +49,17 @@ CREATE TABLE IF NOT EXISTS events (
     -- How often it came: more than once is allowed, and counts once.
     times INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID;
--- The numbers of a terminal that are there, as runs without gaps. A terminal with one run misses nothing.
+-- The numbers of a terminal that are there, as runs without gaps. The first run begins with 0, which stands for all that need
+-- not come: a terminal with one run misses nothing.
 CREATE TABLE IF NOT EXISTS runs (
     epoch TEXT NOT NULL, terminal TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, since REAL NOT NULL,
     PRIMARY KEY (epoch, terminal, first)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS runs_by_end ON runs (epoch, terminal, last);
+-- Those behind a gap, so that looking for gaps costs what is open, however many terminals there are.
+CREATE INDEX IF NOT EXISTS runs_behind_gaps ON runs (since) WHERE first > 0;
+-- The stores that were heard, and whether from the middle on: then a terminal counts from the first number that it says.
+CREATE TABLE IF NOT EXISTS epochs (epoch TEXT PRIMARY KEY, gateway TEXT NOT NULL, late INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS epochs_by_gateway ON epochs (gateway);
 -- What is no event, or says something else under a known id: kept for people, and acknowledged, so that it blocks nothing.
 CREATE TABLE IF NOT EXISTS strange (at REAL NOT NULL, topic TEXT NOT NULL, why TEXT NOT NULL, payload BLOB NOT NULL);
 """
@@ -63,10 +72,11 @@ class Strange(Exception):
 class Table:
     """The events, and what is known of their numbers."""
 
-    def __init__(self, path):
+    def __init__(self, path, late=False, largest=1 << 20):
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.executescript(SCHEMA)
-        self.said = set()
+        self.late, self.largest = late, largest
+        self.said, self.looked = set(), 0.0
 
     def keep(self, messages):
         """Everything that these messages say, in one transaction. It is on the disk when this returns."""
@@ -74,76 +84,135 @@ class Table:
         try:
             for topic, payload in messages:
                 try:
-                    for event in events(payload):
-                        self.take(topic, event)
+                    found = events(payload, self.largest)
                 except Strange as why:
-                    row = (time.time(), topic, str(why), payload)
-                    self.db.execute("INSERT INTO strange VALUES (?, ?, ?, ?)", row)
+                    self.set_aside(topic, why, payload)
+                    continue
+                # One that is strange costs none of its company.
+                for event in found:
+                    try:
+                        self.take(event)
+                    except Strange as why:
+                        self.set_aside(topic, why, payload if len(found) == 1 else json.dumps(event).encode())
             self.db.execute("COMMIT")
         except BaseException:
             self.db.execute("ROLLBACK")
             raise
 
-    def take(self, topic, event):
+    def set_aside(self, topic, why, payload):
+        self.db.execute("INSERT INTO strange VALUES (?, ?, ?, ?)", (time.time(), topic, str(why), payload))
+
+    def take(self, event):
         try:
             identity, data = event["id"], json.dumps(event["data"], sort_keys=True)
-            # {gateway}-{epoch}-{sequence}: another epoch is another store, whose numbers begin at 1.
+            # {gateway}-{epoch}-{sequence}: another epoch is another store.
             epoch, terminal, number = identity.rsplit("-", 1)[0], event["subject"], int(event["terminalsequence"])
-            site = event["source"].split("/")[1]
-            row = (identity, epoch, int(event["sequence"]), site, terminal, number, event["data"]["kind"])
-            row += (event["severity"], event.get("time"), data)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as fault:
+            site, sequence = event["source"].split("/")[1], int(event["sequence"])
+            if number not in NUMBERS or sequence not in NUMBERS:
+                raise ValueError("no such number")
+            texts = (identity, epoch, site, terminal, event["data"]["kind"], event["severity"], event.get("time") or "")
+            "".join(texts).encode()
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as fault:
             raise Strange(f"no event: {fault!r}") from fault
         known = self.db.execute("SELECT data FROM events WHERE id = ?", (identity,)).fetchone()
         if known is None:
+            row = (identity, epoch, sequence, site, terminal, number, event["data"]["kind"], event["severity"])
+            row += (event.get("time"), data)
             self.db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)", row)
             self.count(epoch, terminal, number)
-        elif known[0] == data:
-            self.db.execute("UPDATE events SET times = times + 1 WHERE id = ?", (identity,))
-        else:
-            raise Strange(f"{identity} has said something else before")
+            return
+        if known[0] != data:
+            before = json.loads(known[0])
+            if timeless(before) != timeless(event["data"]) or not (corrected(before) or corrected(event["data"])):
+                raise Strange(f"{identity} has said something else before")
+            # The gateway learnt what time it was when it had sent the event already. A copy from before that may still come.
+            if corrected(event["data"]):
+                corrections = (event.get("time"), data, identity)
+                self.db.execute("UPDATE events SET time = ?, data = ? WHERE id = ?", corrections)
+        self.db.execute("UPDATE events SET times = times + 1 WHERE id = ?", (identity,))
 
     def count(self, epoch, terminal, number):
         """Puts a number to the runs that it touches."""
         of = (epoch, terminal)
         before = self.db.execute(
-            "SELECT first, since FROM runs WHERE epoch = ? AND terminal = ? AND last = ?", (*of, number - 1)
+            "SELECT first, last, since FROM runs WHERE epoch = ? AND terminal = ? AND first <= ?"
+            " ORDER BY first DESC LIMIT 1",
+            (*of, number),
         ).fetchone()
+        if before is None:
+            before = (0, self.begin(epoch, terminal, number), time.time())
+            self.db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", (*of, *before))
+        if number <= before[1]:
+            return
         after = self.db.execute(
             "SELECT first, last, since FROM runs WHERE epoch = ? AND terminal = ? AND first = ?", (*of, number + 1)
         ).fetchone()
-        for run in (before, after):
-            if run is not None:
-                self.db.execute("DELETE FROM runs WHERE epoch = ? AND terminal = ? AND first = ?", (*of, run[0]))
-        first, since = before or (number, time.time())
-        last = number if after is None else after[1]
-        self.db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", (*of, first, last, since))
+        first, last, since = number, number, time.time()
+        if after is not None:
+            self.db.execute("DELETE FROM runs WHERE epoch = ? AND terminal = ? AND first = ?", (*of, after[0]))
+            last = after[1]
+        if before[1] == number - 1:
+            first, _, since = before
+        self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", (*of, first, last, since))
+
+    def begin(self, epoch, terminal, number):
+        """The last number of a terminal that need not come: 0, because they begin with 1, but for two reasons."""
+        gateway = epoch.rsplit("-", 1)[0]
+        others = self.db.execute("SELECT epoch FROM epochs WHERE gateway = ? AND epoch <> ?", (gateway, epoch)).fetchall()
+        late = int(self.late and not others)
+        self.db.execute("INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (epoch, gateway, late))
+        (late,) = self.db.execute("SELECT late FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
+        # We came when it had been talking for a while.
+        if late:
+            return number - 1
+        # A store that was restored goes on from the backup's numbers, which came under the epoch before.
+        found = "SELECT max(min(last, ?)) FROM runs WHERE epoch = ? AND terminal = ? AND first < ?"
+        last = (self.db.execute(found, (number - 1, other, terminal, number)).fetchone()[0] for (other,) in others)
+        return max((number for number in last if number is not None), default=0)
 
     def gaps(self, lasting=0.0):
         """Epoch, terminal, and the first and last number that are missing for so many seconds at least."""
         rows = self.db.execute(
-            "SELECT epoch, terminal, before + 1, first - 1 FROM (SELECT *, lag(last) OVER"
-            " (PARTITION BY epoch, terminal ORDER BY first) AS before FROM runs)"
-            " WHERE before IS NOT NULL AND since <= ?",
+            "SELECT epoch, terminal, before + 1, first - 1 FROM (SELECT epoch, terminal, first,"
+            " (SELECT last FROM runs AS run WHERE run.epoch = runs.epoch AND run.terminal = runs.terminal"
+            " AND run.first < runs.first ORDER BY run.first DESC LIMIT 1) AS before"
+            " FROM runs INDEXED BY runs_behind_gaps WHERE first > 0 AND since <= ?) WHERE before IS NOT NULL",
             (time.time() - lasting,),
         )
         return rows.fetchall()
 
     def say_gaps(self):
-        """Says each gap once."""
+        """Says each gap once, and looks for them once a second at most."""
+        if time.monotonic() - self.looked < 1.0:
+            return
+        self.looked = time.monotonic()
         gaps = set(self.gaps(PATIENCE))
         for epoch, terminal, first, last in sorted(gaps - self.said):
             say(f"missing: {terminal} {first} to {last} of {epoch}")
         self.said = gaps
 
 
-def events(payload):
-    """The CloudEvents of a message."""
+def corrected(data):
+    """Whether the gateway has worked out since when that was."""
+    return data.get("time_corrected") is True
+
+
+def timeless(data):
+    """What does not change when an event's times are corrected: its own clock's times are all that does."""
+    ours = {"received_at", "time_corrected"} | ({"occurred_at"} if data.get("rule") else set())
+    return {key: value for key, value in data.items() if key not in ours}
+
+
+def events(payload, largest):
+    """The CloudEvents of a message, which must not unpack to more than so many bytes: a few thousand can hold a gigabyte."""
     try:
         if payload.startswith(ZSTD):
             import zstandard
 
-            payload = zstandard.ZstdDecompressor().decompressobj().decompress(payload)
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(payload)
+            payload = reader.read(largest + 1)
+        if len(payload) > largest:
+            raise ValueError(f"more than {largest} bytes")
         message = json.loads(payload)
     except Exception as fault:  # whatever a stranger's bytes can do
         raise Strange(f"no JSON: {fault}") from fault
@@ -176,8 +245,8 @@ class Session:
         if options.username:
             password = Path(options.password_file).read_text().rstrip("\r\n") if options.password_file else None
             self.client.username_pw_set(options.username, password)
-        if options.ca:
-            self.client.tls_set(options.ca)
+        if options.ca or options.cert:
+            self.client.tls_set(options.ca, options.cert, options.key)
         self.client.on_connect = self.connected
         self.client.on_subscribe = self.answered
         self.client.on_message = lambda client, userdata, message: self.fresh.append(message)
@@ -253,12 +322,23 @@ def main():
     arguments.add_argument("--username")
     arguments.add_argument("--password-file")
     arguments.add_argument("--ca", help="authorities of the broker's certificate (PEM); with it, TLS is spoken")
+    arguments.add_argument("--cert", help="our own certificate (PEM), where the broker asks for one; TLS, too")
+    arguments.add_argument("--key", help="its private key, where that is in a file of its own")
+    arguments.add_argument(
+        "--late",
+        action="store_true",
+        help="we come to gateways that have published before: what a gateway that is new to the table said before its"
+        " first event is not missed. Leave it out from the second start on",
+    )
+    arguments.add_argument(
+        "--largest", type=int, default=1 << 20, help="bytes of a message, unpacked; larger ones are kept as strange"
+    )
     options = arguments.parse_args()
 
-    table = Table(options.table)
+    table = Table(options.table, options.late, options.largest)
     if options.gaps:
         names = ("epoch", "terminal", "first", "last")
-        say(json.dumps([dict(zip(names, gap)) for gap in table.gaps()]))
+        say(json.dumps([dict(zip(names, gap)) for gap in sorted(table.gaps())]))
         return 0
     if not options.broker:
         arguments.error("--broker is needed")

@@ -102,6 +102,11 @@ impl Gateway {
         self.process.tail()
     }
 
+    /// Kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
     fn terminate(&self) {
         kill(Pid::from_raw(self.process.id()), Signal::SIGTERM).unwrap();
     }

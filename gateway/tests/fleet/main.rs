@@ -27,6 +27,7 @@ mod python;
 mod reader;
 mod recipes;
 mod sessions;
+mod strangers;
 mod survival;
 mod vocabulary;
 mod wire;

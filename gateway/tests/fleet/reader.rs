@@ -22,16 +22,31 @@ pub(crate) struct Reader {
     dir: PathBuf,
     brokers: Vec<SocketAddr>,
     version: &'static str,
+    more: Vec<String>,
     process: Option<Process>,
 }
 
 impl Reader {
     /// Starts it, and waits until a broker keeps its session.
     pub(crate) async fn start(dir: &Path, brokers: Vec<SocketAddr>, version: &'static str) -> Reader {
-        let dir = dir.join("reader");
+        let password = dir.join("reader.password");
+        std::fs::write(&password, READERS_PASSWORD).unwrap();
+        let login = ["--username", READER, "--password-file", password.to_str().unwrap()];
+        Reader::start_as(dir, "reader", brokers, version, &login).await
+    }
+
+    /// Starts another one, with arguments of its own.
+    pub(crate) async fn start_as(
+        dir: &Path,
+        name: &str,
+        brokers: Vec<SocketAddr>,
+        version: &'static str,
+        more: &[&str],
+    ) -> Reader {
+        let dir = dir.join(name);
         std::fs::create_dir(&dir).unwrap();
-        std::fs::write(dir.join("password"), READERS_PASSWORD).unwrap();
-        let mut reader = Reader { dir, brokers, version, process: None };
+        let more = ["--client-id", name].iter().chain(more).map(|word| (*word).to_owned()).collect();
+        let mut reader = Reader { dir, brokers, version, more, process: None };
         reader.restart().await;
         reader
     }
@@ -43,11 +58,10 @@ impl Reader {
         for broker in &self.brokers {
             command.arg("--broker").arg(broker.to_string());
         }
-        command.args(["--mqtt", self.version, "--username", READER, "--receive-maximum", "65535"]);
+        command.args(["--mqtt", self.version, "--receive-maximum", "65535"]).args(&self.more);
         if self.brokers.len() > 1 {
             command.args(["--silence", SILENCE]);
         }
-        command.arg("--password-file").arg(self.dir.join("password"));
         let log = self.dir.join("reader.log");
         let times = || std::fs::read_to_string(&log).unwrap_or_default().matches("subscribed").count();
         let before = times();

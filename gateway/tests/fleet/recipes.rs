@@ -205,10 +205,27 @@ pub(crate) async fn mosquitto(dir: &Path, branches: usize) -> Node {
 
 /// Publishes one message as branch `n`, and gives what the publisher complained about.
 pub(crate) fn publish(broker: SocketAddr, version: &str, n: usize, topic: &str, message: &str) -> String {
+    publish_with(broker, version, &branch(n), topic, &["-m".to_owned(), message.to_owned()])
+}
+
+/// The login of branch `n`.
+pub(crate) fn branch(n: usize) -> [String; 2] {
+    [site(n), branch_password(n)]
+}
+
+/// The same with any login, and what mosquitto_pub is to say in its own words.
+pub(crate) fn publish_with(
+    broker: SocketAddr,
+    version: &str,
+    [user, password]: &[String; 2],
+    topic: &str,
+    what: &[String],
+) -> String {
     let version = if version == "5" { "mqttv5" } else { "mqttv311" };
     let output = Command::new("mosquitto_pub")
         .args(["-V", version, "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "1"])
-        .args(["-u", &site(n), "-P", &branch_password(n), "-i", "intruder", "-t", topic, "-m", message])
+        .args(["-u", user, "-P", password, "-i", "intruder", "-t", topic])
+        .args(what)
         .output();
     String::from_utf8_lossy(&output.unwrap().stderr).into_owned()
 }

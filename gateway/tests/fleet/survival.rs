@@ -114,9 +114,9 @@ pub(crate) fn judge(reader: &Reader, answered: &[Answered], books: &[Books], fle
         let one = |what: &str| reader.figure(&format!("SELECT {what} FROM events WHERE site = '{site}'"));
         let seen = (one("count(*)"), one("min(sequence)"), one("max(sequence)"), one("count(DISTINCT epoch)"));
         assert_eq!(seen, (books.appended, 1, books.appended, 1), "{site}: {}", gateway.tail());
-        // Its terminals, and the gateway's own events: each with one run of numbers that begins with 1.
+        // Its terminals, and the gateway's own events: each with one run of numbers from the beginning on.
         let epoch = format!("epoch IN (SELECT epoch FROM events WHERE site = '{site}')");
-        let runs = reader.figure(&format!("SELECT count(*) FROM runs WHERE {epoch} AND first = 1"));
+        let runs = reader.figure(&format!("SELECT count(*) FROM runs WHERE {epoch} AND first = 0"));
         assert_eq!(runs, u64::try_from(TERMINALS.len() + 1).unwrap(), "{site}");
     }
     let marks = "SELECT site || ' ' || (data ->> '$.attributes.mark') || ' ' || sequence FROM events
