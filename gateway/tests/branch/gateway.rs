@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::STARTS_WITHIN;
-use super::process::{Process, free_ports, until};
+use super::process::{LOOK, Process, free_ports, until_every};
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
@@ -45,7 +45,13 @@ impl Gateway {
 
     /// Waits until it takes events.
     pub(crate) async fn ready(&mut self) {
-        until(
+        self.ready_every(LOOK).await;
+    }
+
+    /// The same, looking so often.
+    pub(crate) async fn ready_every(&mut self, look: Duration) {
+        until_every(
+            look,
             STARTS_WITHIN,
             || "the gateway is not ready".into(),
             async || {
@@ -75,6 +81,18 @@ impl Gateway {
         self.process.assert_alive();
     }
 
+    /// Waits until it has ended, which it must do in order.
+    pub(crate) async fn ends(&mut self, look: Duration) {
+        let missing = || "the gateway does not end at SIGTERM".to_owned();
+        let status = until_every(look, STOPS_WITHIN, missing, async || self.process.ended()).await;
+        assert!(status.success(), "the gateway ended with {status}:\n{}", self.process.tail());
+    }
+
+    /// Whether it says now that it takes events.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.get("/readyz").await.is_some()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
@@ -97,9 +115,7 @@ impl Gateway {
     /// Asks it to end: it has to end in order.
     pub(crate) async fn stop(mut self) {
         self.terminate();
-        let missing = || "the gateway does not end at SIGTERM".to_owned();
-        let status = until(STOPS_WITHIN, missing, async || self.process.ended()).await;
-        assert!(status.success(), "the gateway ended with {status}:\n{}", self.process.tail());
+        self.ends(LOOK).await;
     }
 }
 

@@ -6,7 +6,7 @@ mod broker;
 mod commander;
 pub(crate) mod gateway;
 pub(crate) mod load;
-mod process;
+pub(crate) mod process;
 pub(crate) mod subscriber;
 mod verdict;
 

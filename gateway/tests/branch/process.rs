@@ -11,7 +11,9 @@ use nix::unistd::Pid;
 use vestibule::simulate::Random;
 
 /// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+/// The same where it is measured how long something takes.
+pub(crate) const FINE: Duration = Duration::from_millis(1);
 /// How much of a process's output a failure shows.
 const SHOWN: usize = 4_000;
 
@@ -87,6 +89,16 @@ impl Drop for Process {
 pub(crate) async fn until<T>(
     limit: Duration,
     missing: impl Fn() -> String,
+    condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    until_every(LOOK, limit, missing, condition).await
+}
+
+/// The same, looking so often.
+pub(crate) async fn until_every<T>(
+    look: Duration,
+    limit: Duration,
+    missing: impl Fn() -> String,
     mut condition: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let begun = Instant::now();
@@ -95,7 +107,7 @@ pub(crate) async fn until<T>(
             return found;
         }
         assert!(begun.elapsed() < limit, "after {} s: {}", limit.as_secs(), missing());
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
     }
 }
 

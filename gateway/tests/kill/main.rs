@@ -3,7 +3,7 @@
 //! The gateway runs as a process against a real mosquitto. Eight TCP connections send JSON lines, a ninth is a terminal
 //! that is being jackpotted, an NDC terminal speaks over TCP, a journal printer over a serial pty, and another NDC terminal
 //! is given one command after the other by HTTP. Meanwhile the gateway is killed at 50 random moments of its life (while it
-//! starts, runs, writes its log back, ends) and the broker at 5; both start again on the same data. In the end everything
+//! starts, runs, writes its log back, ends; [`seen`] tells which it was) and the broker at 5; both start again on the same data. In the end everything
 //! that was answered has arrived, the sequence has no gaps, every rule has answered each cause once, and no command was
 //! heard twice.
 //!
@@ -16,6 +16,7 @@
 #[allow(dead_code, reason = "shared with the power cuts, which use the rest of it")]
 mod branch;
 mod chaos;
+mod seen;
 mod start;
 
 use std::io::Write;

@@ -1,11 +1,11 @@
-//! The power is cut at every single act of a first start, and of a start that brings an older store up to date.
+//! The power is cut at every single act of a first start, and of a start that brings a store of each older version up to date.
 
 use std::path::Path;
 use std::time::Duration;
 
 use vestibule::simulate::Random;
 
-use crate::branch::alone::{Alone, assert_whole, make_older};
+use crate::branch::alone::{Alone, Found};
 use crate::disk::{Disk, ROOT};
 use crate::figure;
 use crate::mount::{self, Mount};
@@ -16,14 +16,10 @@ use crate::supply::When;
 /// How long a start may take to come to the act in question, or to be ready.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A disk on which the gateway finds this: nothing, or an older store.
-fn disk(is_older: bool) -> Disk {
+/// A disk on which the gateway finds this.
+fn disk(found: Found) -> Disk {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join(DATA);
-    if is_older {
-        std::fs::create_dir_all(&data).unwrap();
-        make_older(&data.join("events.db"));
-    }
+    found.put(&dir.path().join(DATA));
     Disk::of(dir.path())
 }
 
@@ -53,17 +49,17 @@ async fn a_first_start_and_a_migration_survive_a_cut_at_every_act() {
     std::fs::create_dir(&place).unwrap();
     let mut gateway = Alone::new(dir.path(), &place.join(DATA));
     let mut cuts = 0;
-    for is_older in [false, true] {
-        let (_, acts) = start(&mut gateway, &place, disk(is_older), When::Never).await;
+    for found in Found::all() {
+        let (_, acts) = start(&mut gateway, &place, disk(found), When::Never).await;
         for act in (seed % step..acts).step_by(usize::try_from(step).unwrap()) {
-            let (left, _) = start(&mut gateway, &place, disk(is_older), When::Act(act)).await;
+            let (left, _) = start(&mut gateway, &place, disk(found), When::Act(act)).await;
             let remains = *random.pick(&Remains::ALL);
             let left = remains.of(&left, &mut random);
             let (left, _) = start(&mut gateway, &place, left, When::Never).await;
             let copy = tempfile::tempdir().unwrap();
             // It said that it is ready: so what it stands on is durable.
             export(&left, ROOT, copy.path());
-            assert_whole(&copy.path().join(DATA), is_older);
+            found.assert_whole(&copy.path().join(DATA));
             cuts += 1;
         }
     }
