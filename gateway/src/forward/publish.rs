@@ -18,7 +18,9 @@ const BATCH_FRAME: usize = 256;
 impl Session {
     /// Publishes one event, or puts it in the batch.
     pub(super) fn publish(&mut self, connection: &mut Connection, stored: &Stored, now: Instant) -> Result<(), Lost> {
-        let replayed = connection.is_replayed(stored.seq);
+        // What was salvaged takes places behind the head, and is no news either.
+        let is_older = stored.front().is_some_and(|front| front.life() != self.log.id_prefix());
+        let replayed = is_older || connection.is_replayed(stored.seq);
         connection.taken.insert(stored.seq);
         let payload = self.envelope.wrap(stored, replayed);
         let Some(limits) = self.config.batch.clone() else {
