@@ -100,7 +100,8 @@ impl Commands {
             running = Some(tokio::spawn(session.run()));
             publisher
         });
-        let switches = Arc::new(Switches::new(switches, publisher, open_line));
+        let alarm = switch::alarm(log.clone(), Arc::clone(&metrics));
+        let switches = Arc::new(Switches::new(switches, publisher, open_line, alarm));
         let delivery = Delivery::new(log, ways, switches, &config, metrics, stop_delivery.clone());
         Commands { counter, delivery: tokio::spawn(delivery.run()), stop_delivery, session: running, stop_session }
     }

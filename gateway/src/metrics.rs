@@ -109,7 +109,8 @@ metrics! {
     http_certificate_expiry: IntGauge = "vestibule_http_certificate_expiry_timestamp_seconds", "Unix time at which the certificate of HTTP ends; 0 without TLS.";
     auth_refused: IntCounterVec = "vestibule_auth_refused_total", "HTTP requests refused, by reason: missing, invalid, expired, unmapped, forbidden, pausing, rate.", ["reason"];
     auth_tokens_fault: IntGauge = "vestibule_auth_tokens_fault", "1 while the tokens' file cannot be used and older tokens are in force.";
-    commands: IntCounterVec = "vestibule_commands_total", "Steps of commands by source and by what became of them: requested, sent, done, refused, expired, unknown; and forbidden or unauthorised, which become none.", ["source", "outcome"];
+    commands: IntCounterVec = "vestibule_commands_total", "Steps of commands by source and by what became of them: requested, sent, done, refused, expired, unknown; and the code of what became none, as forbidden.", ["source", "outcome"];
+    commands_power_owed: IntGauge = "vestibule_commands_power_owed", "Terminals that may be without power because their relay does not hear that it is to come back.";
     commands_open: IntGauge = "vestibule_commands_open", "Commands that wait for their terminal or its answer.";
     commands_connections: IntCounterVec = "vestibule_commands_connections_total", "Attempts to connect to the broker for commands by outcome: connected, unreachable, tls, timeout, refused, failed.", ["outcome"];
     commands_connected: IntGauge = "vestibule_commands_connected", "1 while the broker has accepted the connection for commands and, where they are heard from it, the subscription.";

@@ -167,7 +167,11 @@ impl Counter {
     /// What happens to a new command at once: it is taken, and may end there and then.
     fn steps(&self, command: Command, ask: Ask, now: Timestamp) -> Result<Vec<Command>, Refusal> {
         let waiting = self.log.open_commands().map_err(|_| unavailable())?;
-        let waiting = waiting.iter().filter(|kept| kept.command.terminal == command.terminal).count();
+        // A restart by a switch waits for no line, and none waits for it.
+        let same = |other: &Command| {
+            other.terminal == command.terminal && self.by_switch(other) == self.by_switch(&command)
+        };
+        let waiting = waiting.iter().filter(|kept| same(&kept.command)).count();
         if waiting >= self.config.max_waiting {
             return Err(Refusal::new(Code::Busy, format!("{waiting} commands wait for this terminal already")));
         }
@@ -180,6 +184,11 @@ impl Counter {
             })
         };
         Ok(std::iter::once(command).chain(end).collect())
+    }
+
+    /// Whether a switch carries it out, and no line.
+    fn by_switch(&self, command: &Command) -> bool {
+        command.verb == Verb::Restart.name() && self.switched.contains(&command.terminal)
     }
 
     /// Why nothing can ever carry it out.

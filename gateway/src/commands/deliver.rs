@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::switch::Switches;
+use super::switch::{Beginning, Switches};
 use super::{Config, config};
 use crate::clock;
 use crate::command::{Ask, Code, Command, Happening, Refusal, State, Told, Verb, Way, Ways};
@@ -39,6 +40,8 @@ pub(super) enum Lost {
     NoAnswer,
     /// The process that sent it ended.
     Interrupted,
+    /// Its terminal was restarted before there was an answer.
+    PowerCut,
 }
 
 impl Lost {
@@ -47,6 +50,7 @@ impl Lost {
             Lost::HungUp => ("connection_lost", "the connection ended before there was an answer"),
             Lost::NoAnswer => ("no_answer", "there was no answer in time"),
             Lost::Interrupted => ("interrupted", "the gateway ended before there was an answer"),
+            Lost::PowerCut => ("power_cut", "its terminal's power was switched off before there was an answer"),
         };
         command.because(code, detail)
     }
@@ -65,6 +69,8 @@ pub(super) struct Delivery {
     deadlines: HashMap<u64, Instant>,
     /// What is out.
     out: JoinSet<Back>,
+    /// What ends the wait for an answer of a terminal, when its power is switched off.
+    cuts: HashMap<String, CancellationToken>,
 }
 
 impl Delivery {
@@ -77,7 +83,6 @@ impl Delivery {
         stop: CancellationToken,
     ) -> Delivery {
         let patience = Duration::from_secs(config.answer_timeout_s);
-        let deadlines = HashMap::new();
         Delivery {
             log,
             ways,
@@ -86,15 +91,16 @@ impl Delivery {
             most: config.max_waiting,
             metrics,
             stop,
-            deadlines,
+            deadlines: HashMap::new(),
             out: JoinSet::new(),
+            cuts: HashMap::new(),
         }
     }
 
     /// Delivers until it is stopped or the log takes nothing more.
     pub(super) async fn run(mut self) {
         let (mut rows, mut ways) = (self.log.command_changes(), self.ways.changes());
-        let mut switches = self.switches.changes();
+        let (mut switches, mut owed) = (self.switches.changes(), self.switches.owed());
         if self.forget_lost().await.is_err() {
             return;
         }
@@ -102,6 +108,7 @@ impl Delivery {
             rows.mark_unchanged();
             ways.mark_unchanged();
             switches.mark_unchanged();
+            owed.mark_unchanged();
             let wait = match self.step().await {
                 Ok(wait) => wait,
                 Err(LogError::Stopped) => return,
@@ -116,6 +123,7 @@ impl Delivery {
                 () = changed(&mut rows) => {}
                 () = changed(&mut ways) => {}
                 () = changed(&mut switches) => {}
+                () = changed(&mut owed) => {}
                 Some(back) = self.out.join_next(), if !self.out.is_empty() => {
                     let Ok((command, told)) = back else {
                         tracing::error!("Sending a command ended in a panic.");
@@ -136,17 +144,24 @@ impl Delivery {
         for KeptCommand { command, .. } in self.log.open_commands()? {
             if command.state == State::Sent {
                 if self.is_cycle(&command) {
-                    // A terminal must not stay without power because of us.
-                    tokio::spawn(self.switches.release(&command.terminal));
+                    // A terminal must not stay without power because of us: until its relay has heard so, it is not over.
+                    let released = self.switches.release(&command.terminal);
+                    self.out.spawn(released.map(move |()| (command, Err(Lost::Interrupted))));
+                } else {
+                    self.end(command, Err(Lost::Interrupted)).await?;
                 }
-                self.end(command, Err(Lost::Interrupted)).await?;
             }
         }
         Ok(())
     }
 
+    /// Whether the switch carries it out, and no line.
+    fn by_switch(&self, command: &Command) -> bool {
+        command.verb == Verb::Restart.name() && self.switches.has(&command.terminal)
+    }
+
     fn is_cycle(&self, command: &Command) -> bool {
-        command.state == State::Sent && command.verb == Verb::Restart.name() && self.switches.has(&command.terminal)
+        command.state == State::Sent && self.by_switch(command)
     }
 
     /// Breaks off what is out; whose power is off gets it back.
@@ -167,10 +182,16 @@ impl Delivery {
         let (now, synced) = clock::now();
         self.deadlines.retain(|number, _| open.iter().any(|kept| kept.number == *number));
         let mut wait = LOOK;
-        let mut taken: BTreeSet<String> = BTreeSet::new();
-        let sent = open.iter().filter(|kept| kept.command.state == State::Sent);
-        taken.extend(sent.map(|kept| kept.command.terminal.clone()));
-        let mut waiting: BTreeMap<String, usize> = BTreeMap::new();
+        let sent = open.iter().map(|kept| &kept.command).filter(|command| command.state == State::Sent);
+        let (cycling, answering): (Vec<&Command>, Vec<&Command>) = sent.partition(|command| self.is_cycle(command));
+        self.cuts.retain(|terminal, _| answering.iter().any(|command| command.terminal == *terminal));
+        // Where the power is to come back and does not, somebody may bring it back by hand.
+        let owed = self.switches.owed().borrow().clone();
+        let cycled = cycling.iter().filter(|command| !owed.contains(&command.terminal));
+        let mut cycling: BTreeSet<String> = cycling.iter().map(|command| command.terminal.clone()).collect();
+        let mut taken: BTreeSet<String> =
+            answering.iter().chain(cycled).map(|command| command.terminal.clone()).collect();
+        let mut waiting: BTreeMap<(String, bool), usize> = BTreeMap::new();
         for KeptCommand { number, command } in open {
             if command.state != State::Requested {
                 continue;
@@ -191,19 +212,30 @@ impl Delivery {
                 continue;
             }
             wait = wait.min(left + Duration::from_millis(1));
-            let waits = waiting.entry(command.terminal.clone()).or_default();
+            // A restart by the switch needs no line, and so waits for none that wait for it.
+            let by_switch = self.by_switch(&command);
+            let waits = waiting.entry((command.terminal.clone(), by_switch)).or_default();
             *waits += 1;
             if *waits > self.most {
                 let refusal = Refusal::new(Code::Busy, "too many commands wait for this terminal already");
                 self.refuse(command, refusal).await?;
                 continue;
             }
-            if taken.contains(&command.terminal) {
+            if if by_switch { cycling.contains(&command.terminal) } else { taken.contains(&command.terminal) } {
                 continue;
             }
-            match self.send(number, command.clone()).await {
+            let over = match by_switch {
+                true => self.switch(command.clone(), deadline).await,
+                false => self.send(number, command.clone()).await,
+            };
+            match over {
                 Ok(false) => {}
-                Ok(true) => drop(taken.insert(command.terminal)),
+                Ok(true) => {
+                    if by_switch {
+                        cycling.insert(command.terminal.clone());
+                    }
+                    taken.insert(command.terminal);
+                }
                 // The others' commands go on; this one is looked at again.
                 Err(LogError::Refused(why)) => {
                     tracing::error!(id = command.id, why, "A command cannot go on; trying again in a second.");
@@ -216,6 +248,19 @@ impl Delivery {
         Ok(wait)
     }
 
+    /// Begins a restart by the switch, if that is in reach now. Those that came behind it wait for it in any case.
+    async fn switch(&mut self, command: Command, until: Instant) -> Result<bool, LogError> {
+        if let Err(why) = Ask::read(&command.verb, &command.arguments) {
+            return self.refuse(command, Refusal::new(Code::Unsupported, why)).await.map(|()| false);
+        }
+        let cut = self.cuts.get(&command.terminal).cloned().unwrap_or_default();
+        if let Some(cycle) = self.switches.cycle(&command.terminal, Beginning { until, cut }) {
+            let sent = self.sent(&command).await?;
+            self.out.spawn(async move { (sent, cycle.await.ok_or(Lost::NoAnswer)) });
+        }
+        Ok(true)
+    }
+
     /// Sends one, if there is a way now; whether the terminal has to be waited for, because it is out or must go first.
     async fn send(&mut self, number: u64, command: Command) -> Result<bool, LogError> {
         let ask = match Ask::read(&command.verb, &command.arguments) {
@@ -223,25 +268,23 @@ impl Delivery {
             Err(why) => return self.refuse(command, Refusal::new(Code::Unsupported, why)).await.map(|()| false),
         };
         let number = u32::try_from(number % 1_000_000).unwrap_or(0);
-        if ask == Ask::Restart && self.switches.has(&command.terminal) {
-            let Some(cycle) = self.switches.cycle(&command.terminal) else { return Ok(true) };
-            let sent = self.sent(&command).await?;
-            self.out.spawn(async move { (sent, cycle.await.ok_or(Lost::NoAnswer)) });
-            return Ok(true);
-        }
         match self.ways.way(&command.terminal, ask, number) {
             Way::Never(refusal) => self.refuse(command, refusal).await.map(|()| false),
             Way::Later => Ok(true),
             Way::Now(hand) => {
                 // Committed before the first byte goes out: whatever happens from here on, it is not sent again.
                 let sent = self.sent(&command).await?;
-                let patience = self.patience;
+                let (patience, cut) = (self.patience, CancellationToken::new());
+                self.cuts.insert(command.terminal, cut.clone());
                 let answer = hand.over();
                 self.out.spawn(async move {
-                    let told = match tokio::time::timeout(patience, answer).await {
-                        Ok(Ok(told)) => Ok(told),
-                        Ok(Err(_)) => Err(Lost::HungUp),
-                        Err(_) => Err(Lost::NoAnswer),
+                    let told = tokio::select! {
+                        answer = tokio::time::timeout(patience, answer) => match answer {
+                            Ok(Ok(told)) => Ok(told),
+                            Ok(Err(_)) => Err(Lost::HungUp),
+                            Err(_) => Err(Lost::NoAnswer),
+                        },
+                        () = cut.cancelled() => Err(Lost::PowerCut),
                     };
                     (sent, told)
                 });

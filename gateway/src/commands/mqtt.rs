@@ -18,7 +18,7 @@ use super::{Config, Counter};
 use crate::auth::Auth;
 use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
-use crate::mqtt::{Broken, Broker, Greeting, Resume, Round, Unfit};
+use crate::mqtt::{Broken, Broker, Greeting, Resume, Round, Unfit, Verdict};
 use connection::Connection;
 
 /// A connection that lasted this long was a good one; so was one that has carried something.
@@ -40,11 +40,35 @@ pub(super) struct Parts {
 }
 
 /// A message that somebody wants the broker to have.
-struct Wanted {
-    topic: String,
-    payload: String,
-    /// Told once the broker has it.
-    has: oneshot::Sender<()>,
+pub(super) struct Wanted {
+    pub(super) topic: String,
+    pub(super) payload: String,
+    /// Where it is told that it is about to be written, with what the broker's word on it will come by. Whoever has given
+    /// the message up before hears nothing of it, and it must not be written any more.
+    pub(super) begun: oneshot::Sender<oneshot::Receiver<Verdict>>,
+}
+
+/// What became of a message that somebody wanted the broker to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The broker has it.
+    Taken,
+    /// The broker will not have it: why.
+    Refused(&'static str),
+    /// No byte of it was written.
+    Unsaid,
+    /// It may have been written, and the connection ended before the broker's word on it.
+    Unknown,
+}
+
+impl From<Verdict> for Said {
+    fn from(verdict: Verdict) -> Said {
+        match verdict {
+            Verdict::Accepted => Said::Taken,
+            Verdict::Forbidden => Said::Refused("not authorised"),
+            Verdict::Later(why) | Verdict::Never(why) => Said::Refused(why),
+        }
+    }
 }
 
 /// Publishes by this connection. Cheap to clone.
@@ -55,10 +79,27 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes with QoS 1; whether the broker has acknowledged it.
-    pub(super) async fn publish(&self, topic: String, payload: String) -> bool {
-        let (has, answer) = oneshot::channel();
-        self.wanted.send(Wanted { topic, payload, has }).await.is_ok() && answer.await.is_ok()
+    /// Publishes with QoS 1 as soon as there is a connection, unless `over` comes before the first byte is written.
+    pub(super) async fn publish(&self, topic: String, payload: String, over: impl Future<Output = ()>) -> Said {
+        let (begun, mut written) = oneshot::channel();
+        let mut over = std::pin::pin!(over);
+        tokio::select! {
+            biased;
+            () = &mut over => return Said::Unsaid,
+            sent = self.wanted.send(Wanted { topic, payload, begun }) => if sent.is_err() { return Said::Unsaid },
+        }
+        let begun = tokio::select! {
+            begun = &mut written => begun.ok(),
+            () = &mut over => {
+                // From here on the connection cannot begin with it; where it was faster, its word is still to come.
+                written.close();
+                written.try_recv().ok()
+            }
+        };
+        match begun {
+            None => Said::Unsaid,
+            Some(verdict) => verdict.await.map_or(Said::Unknown, Said::from),
+        }
     }
 
     /// Whether there is a connection now.
@@ -69,6 +110,12 @@ impl Publisher {
     /// Whether there will never be one again.
     pub(super) fn is_closed(&self) -> bool {
         self.wanted.is_closed()
+    }
+
+    /// Comes once there is no connection.
+    pub(super) async fn lost(&self) {
+        // Where nobody says any more whether there is one, there is none.
+        let _ = self.changes().wait_for(|connected| !*connected).await;
     }
 
     /// Changes with the connection.
@@ -207,4 +254,12 @@ impl Parts {
             Resume::Never
         }
     }
+}
+
+/// A publisher without a session: what it wants, and whether it thinks that it is connected.
+#[cfg(test)]
+pub(super) fn unconnected() -> (Publisher, mpsc::Receiver<Wanted>, watch::Sender<bool>) {
+    let (sender, wanted) = mpsc::channel(4);
+    let (connected, watched) = watch::channel(true);
+    (Publisher { wanted: sender, connected: watched }, wanted, connected)
 }

@@ -1,20 +1,31 @@
 //! Switching a terminal's power off and on again: a relay that MQTT reaches, or one on a line of this machine.
 //!
-//! Off is said once. On is said until it is heard: a terminal must not stay dark because a broker was away for a moment.
+//! Off is said once, and not any more once its command has run out of time or the connection has gone: a restart must not
+//! come when nobody expects it. On is said until it is heard: a terminal must not stay dark because a broker was away for
+//! a moment. Where the broker or the line refuses that, an alert says so, once, and it is tried again more and more slowly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::mqtt::Publisher;
+use super::mqtt::{Publisher, Said};
+use crate::clock;
 use crate::command::{Code, Gpio, Refusal, Restart, Told};
+use crate::event::{Event, Kind, Severity, State};
+use crate::log::{Log, Submission};
+use crate::metrics::Metrics;
 
-/// Pause before on is said again.
+/// Pause before on is said again; it doubles.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The longest such pause: an access list is mended by people.
+const SLOWEST: Duration = Duration::from_secs(60);
+/// Times that on may get lost before that is worth an alert; a refusal is at once.
+const LOST: u32 = 2;
 
 /// A line of this machine's pins; it is let go when dropped.
 pub trait Line: Send {
@@ -28,12 +39,51 @@ pub trait Line: Send {
 /// What opens a line, with its relay fallen.
 pub type OpenLine = Arc<dyn Fn(&Gpio) -> Result<Box<dyn Line>, String> + Send + Sync>;
 
+/// What is told that a terminal may stay without power, and why; without a why, that it has power again.
+pub(super) type Alarm = Arc<dyn Fn(&str, Option<&str>) + Send + Sync>;
+
+/// An alarm that becomes an alert of the terminal, and its end.
+pub(super) fn alarm(log: Log, metrics: Arc<Metrics>) -> Alarm {
+    Arc::new(move |terminal, why| {
+        let (now, time_synced) = clock::now();
+        let event = match why {
+            Some(why) => Event::new(Kind::AlertRaised)
+                .severity(Severity::Critical)
+                .detail(format!("the terminal may be without power: {why}"))
+                .attribute("title", "The power may be off"),
+            None => Event::new(Kind::AlertCleared).detail("the relay has heard that power comes back"),
+        };
+        metrics.commands_power_owed.add(if why.is_some() { 1 } else { -1 });
+        let state = if why.is_some() { State::Raised } else { State::Cleared };
+        let event = event.attribute("alert", "power");
+        let (terminal, state) = (terminal.to_owned(), Some(state));
+        let event = Event { terminal, state, received_at: Some(now), time_synced, ..event };
+        // Nobody waits for it.
+        let _ = log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
+    })
+}
+
 /// The switches of all terminals that have one.
 pub(super) struct Switches {
     by_terminal: BTreeMap<String, Restart>,
     publisher: Option<Publisher>,
     open_line: OpenLine,
     never: watch::Sender<bool>,
+    owed: Arc<Owed>,
+}
+
+/// The terminals whose relay is yet to hear that power comes back, though it was said.
+struct Owed {
+    terminals: watch::Sender<BTreeSet<String>>,
+    alarm: Alarm,
+}
+
+/// A restart that is about to begin.
+pub(super) struct Beginning {
+    /// From then on the power is not switched off any more.
+    pub(super) until: Instant,
+    /// Cancelled once the power is off: what was said to the terminal before has no answer.
+    pub(super) cut: CancellationToken,
 }
 
 impl Switches {
@@ -41,8 +91,10 @@ impl Switches {
         by_terminal: BTreeMap<String, Restart>,
         publisher: Option<Publisher>,
         open_line: OpenLine,
+        alarm: Alarm,
     ) -> Switches {
-        Switches { by_terminal, publisher, open_line, never: watch::Sender::new(false) }
+        let owed = Arc::new(Owed { terminals: watch::Sender::default(), alarm });
+        Switches { by_terminal, publisher, open_line, never: watch::Sender::new(false), owed }
     }
 
     /// Whether this terminal has one.
@@ -55,16 +107,22 @@ impl Switches {
         self.publisher.as_ref().map_or_else(|| self.never.subscribe(), Publisher::changes)
     }
 
+    /// The terminals whose power may be off because their relay does not hear of on.
+    pub(super) fn owed(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.owed.terminals.subscribe()
+    }
+
     /// Off, a pause, and on again; `None` where the switch is out of reach now. The answer is none where nobody knows
     /// whether the power went off.
-    pub(super) fn cycle(&self, terminal: &str) -> Option<BoxFuture<'static, Option<Told>>> {
+    pub(super) fn cycle(&self, terminal: &str, beginning: Beginning) -> Option<BoxFuture<'static, Option<Told>>> {
         let switch = self.by_terminal.get(terminal)?.clone();
+        let owed = Arc::clone(&self.owed);
         if let Some(gpio) = switch.gpio.clone() {
-            let open = Arc::clone(&self.open_line);
-            return Some(by_line(open, gpio, switch.pause()).boxed());
+            let line = ByLine { terminal: terminal.to_owned(), gpio, pause: switch.pause(), owed };
+            return Some(line.cycle(Arc::clone(&self.open_line), beginning).boxed());
         }
-        let publisher = self.publisher.as_ref().filter(|publisher| publisher.is_connected())?;
-        Some(by_topic(publisher.clone(), switch).boxed())
+        let publisher = self.publisher.as_ref().filter(|publisher| publisher.is_connected())?.clone();
+        Some(ByTopic { terminal: terminal.to_owned(), publisher, switch, owed }.cycle(beginning).boxed())
     }
 
     /// Says on once more, where a cycle may have been broken off before it.
@@ -77,102 +135,137 @@ impl Switches {
             }
             return std::future::ready(()).boxed();
         }
-        let publisher = self.publisher.clone();
-        async move {
-            if let Some(publisher) = publisher {
-                say_on(&publisher, &switch).await;
+        let Some(publisher) = self.publisher.clone() else { return std::future::ready(()).boxed() };
+        let relay = ByTopic { terminal: terminal.to_owned(), publisher, switch, owed: Arc::clone(&self.owed) };
+        self.owed.note(terminal);
+        async move { relay.say_on().await }.boxed()
+    }
+}
+
+impl Owed {
+    fn note(&self, terminal: &str) {
+        self.terminals.send_if_modified(|terminals| terminals.insert(terminal.to_owned()));
+    }
+
+    /// Whoever looks after the terminal hears of it.
+    fn alert(&self, terminal: &str, why: &str) {
+        tracing::error!(terminal, why, "The relay of the terminal's power does not hear of on; trying again.");
+        self.note(terminal);
+        (self.alarm)(terminal, Some(why));
+    }
+
+    fn settle(&self, terminal: &str, alerted: bool) {
+        self.terminals.send_if_modified(|terminals| terminals.remove(terminal));
+        if alerted {
+            (self.alarm)(terminal, None);
+        }
+    }
+}
+
+/// A relay that listens to a topic.
+struct ByTopic {
+    terminal: String,
+    publisher: Publisher,
+    switch: Restart,
+    owed: Arc<Owed>,
+}
+
+impl ByTopic {
+    fn topic(&self) -> String {
+        self.switch.mqtt_topic.clone().unwrap_or_default()
+    }
+
+    async fn cycle(self, Beginning { until, cut }: Beginning) -> Option<Told> {
+        let refused = |code, why: String| Some(Told::Refused(Refusal::new(code, why)));
+        let over = async {
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = self.publisher.lost() => {}
+            }
+        };
+        match self.publisher.publish(self.topic(), self.switch.payload_off.clone(), over).await {
+            Said::Taken => {
+                cut.cancel();
+                tokio::time::sleep(self.switch.pause()).await;
+                self.say_on().await;
+                Some(Told::Done(None))
+            }
+            Said::Unknown => {
+                // Where nobody knows whether off was heard, on does no harm.
+                self.say_on().await;
+                None
+            }
+            Said::Refused(why) => {
+                let topic = self.topic();
+                refused(Code::Unavailable, format!("the broker does not take what is for the relay at `{topic}`: {why}"))
+            }
+            Said::Unsaid if Instant::now() >= until => {
+                refused(Code::Expired, "the relay could not be told in time, and was told nothing".to_owned())
+            }
+            Said::Unsaid => {
+                let why = "the connection to the broker ended before the relay was told anything";
+                refused(Code::Unavailable, why.to_owned())
             }
         }
-        .boxed()
+    }
+
+    async fn say_on(&self) {
+        let (mut pause, mut lost, mut alerted) = (AGAIN, 0, false);
+        loop {
+            let on = self.switch.payload_on.clone();
+            let why = match self.publisher.publish(self.topic(), on, std::future::pending()).await {
+                Said::Taken => return self.owed.settle(&self.terminal, alerted),
+                Said::Unknown | Said::Unsaid if self.publisher.is_closed() => return,
+                Said::Unknown | Said::Unsaid => {
+                    lost += 1;
+                    (lost >= LOST).then_some("the connection to the broker ends each time")
+                }
+                Said::Refused(why) => Some(why),
+            };
+            if let Some(why) = why.filter(|_| !alerted) {
+                let why = format!("the broker does not take what is for the relay at `{}`: {why}", self.topic());
+                self.owed.alert(&self.terminal, &why);
+                alerted = true;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST);
+        }
     }
 }
 
-async fn by_topic(publisher: Publisher, switch: Restart) -> Option<Told> {
-    let topic = switch.mqtt_topic.clone().unwrap_or_default();
-    let off = publisher.publish(topic, switch.payload_off.clone()).await;
-    if off {
-        tokio::time::sleep(switch.pause()).await;
-    }
-    // Where nobody knows whether off was heard, on does no harm.
-    say_on(&publisher, &switch).await;
-    off.then_some(Told::Done(None))
+/// A relay on a line of this machine.
+struct ByLine {
+    terminal: String,
+    gpio: Gpio,
+    pause: Duration,
+    owed: Arc<Owed>,
 }
 
-async fn say_on(publisher: &Publisher, switch: &Restart) {
-    let topic = switch.mqtt_topic.clone().unwrap_or_default();
-    while !publisher.publish(topic.clone(), switch.payload_on.clone()).await && !publisher.is_closed() {
-        tokio::time::sleep(AGAIN).await;
+impl ByLine {
+    async fn cycle(self, open: OpenLine, Beginning { until: _, cut }: Beginning) -> Option<Told> {
+        let refused = |why: String| Some(Told::Refused(Refusal::new(Code::Unavailable, why)));
+        let mut line = match open(&self.gpio) {
+            Ok(line) => line,
+            Err(why) => return refused(format!("the line of the relay cannot be opened: {why}")),
+        };
+        if let Err(why) = line.set(true) {
+            return refused(format!("the relay cannot be drawn: {why}"));
+        }
+        cut.cancel();
+        tokio::time::sleep(self.pause).await;
+        let (mut pause, mut alerted) = (AGAIN, false);
+        while let Err(error) = line.set(false) {
+            if !alerted {
+                self.owed.alert(&self.terminal, &format!("the relay does not fall: {error}"));
+                alerted = true;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST);
+        }
+        self.owed.settle(&self.terminal, alerted);
+        Some(Told::Done(None))
     }
-}
-
-async fn by_line(open: OpenLine, gpio: Gpio, pause: Duration) -> Option<Told> {
-    let refused = |why: String| Some(Told::Refused(Refusal::new(Code::Unavailable, why)));
-    let mut line = match open(&gpio) {
-        Ok(line) => line,
-        Err(why) => return refused(format!("the line of the relay cannot be opened: {why}")),
-    };
-    if let Err(why) = line.set(true) {
-        return refused(format!("the relay cannot be drawn: {why}"));
-    }
-    tokio::time::sleep(pause).await;
-    while let Err(error) = line.set(false) {
-        tracing::error!(error, "The relay of a terminal's power does not fall; trying again.");
-        tokio::time::sleep(AGAIN).await;
-    }
-    Some(Told::Done(None))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    type Said = Arc<Mutex<Vec<&'static str>>>;
-
-    /// A line that writes down what it is told, and fails once.
-    struct Double(Said, bool);
-
-    impl Line for Double {
-        fn set(&mut self, drawn: bool) -> Result<(), String> {
-            if !drawn && std::mem::take(&mut self.1) {
-                self.0.lock().expect("no panic").push("stuck");
-                return Err("stuck".to_owned());
-            }
-            self.0.lock().expect("no panic").push(if drawn { "off" } else { "on" });
-            Ok(())
-        }
-    }
-
-    impl Drop for Double {
-        fn drop(&mut self) {
-            self.0.lock().expect("no panic").push("let go");
-        }
-    }
-
-    fn switches(open: OpenLine) -> Switches {
-        let switch: Restart =
-            toml::from_str("gpio = { chip = \"/dev/gpiochip0\", line = 17, off_s = 1 }").expect("settings");
-        Switches::new(BTreeMap::from([("atm".to_owned(), switch)]), None, open)
-    }
-
-    #[tokio::test]
-    async fn a_line_is_drawn_held_and_let_go_though_it_sticks() {
-        let said = Said::default();
-        let shared = Arc::clone(&said);
-        let switches = switches(Arc::new(move |_| Ok(Box::new(Double(Arc::clone(&shared), true)))));
-        let begun = tokio::time::Instant::now();
-        let told = switches.cycle("atm").expect("a switch").await;
-        assert_eq!(told, Some(Told::Done(None)));
-        assert!(begun.elapsed() >= Duration::from_secs(1) + AGAIN);
-        assert_eq!(*said.lock().expect("no panic"), ["off", "stuck", "on", "let go"]);
-        assert!(switches.cycle("other").is_none());
-    }
-
-    #[tokio::test]
-    async fn a_line_that_cannot_be_opened_is_a_refusal() {
-        let switches = switches(Arc::new(|_| Err("no such chip".to_owned())));
-        let told = switches.cycle("atm").expect("a switch").await;
-        assert!(matches!(told, Some(Told::Refused(refusal)) if refusal.detail.contains("no such chip")));
-    }
-}
+mod tests;

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::command::{Hand, Order, Source};
-use crate::commands::switch::OpenLine;
+use crate::command::{Gpio, Hand, Order, Restart, Source};
+use crate::commands::switch::{Line, OpenLine};
 use crate::event::Kind;
 use crate::log;
 use crate::terminals::TerminalFold;
@@ -58,16 +58,20 @@ struct Rig {
 
 impl Rig {
     fn start(dir: &Path) -> Rig {
+        let open_line: OpenLine = Arc::new(|_| Err("there is none".to_owned()));
+        let config = Config { answer_timeout_s: 1, ..Config::default() };
+        Rig::with(dir, &config, BTreeMap::new(), open_line)
+    }
+
+    fn with(dir: &Path, settings: &Config, by_terminal: BTreeMap<String, Restart>, open_line: OpenLine) -> Rig {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let fold = Box::new(TerminalFold::new(Arc::default(), Arc::clone(&metrics)));
         let config = log::Config { dir: dir.to_owned(), ..log::Config::default() };
         let log = Log::open(&config, "gw", fold, Arc::clone(&metrics)).expect("opens").log;
         let ways = Arc::new(Test { place: Mutex::default(), changes: watch::Sender::new(0) });
         let stop = CancellationToken::new();
-        let open_line: OpenLine = Arc::new(|_| Err("there is none".to_owned()));
-        let switches = Arc::new(Switches::new(BTreeMap::new(), None, open_line));
-        let config = Config { answer_timeout_s: 1, ..Config::default() };
-        let delivery = Delivery::new(log.clone(), Arc::clone(&ways) as _, switches, &config, metrics, stop.clone());
+        let switches = Arc::new(Switches::new(by_terminal, None, open_line, Arc::new(|_, _| {})));
+        let delivery = Delivery::new(log.clone(), Arc::clone(&ways) as _, switches, settings, metrics, stop.clone());
         Rig { log, ways, stop, task: tokio::spawn(delivery.run()) }
     }
 
@@ -183,5 +187,41 @@ async fn what_was_sent_before_a_start_is_never_sent_again() {
     order.told.send(Told::Done(None)).expect("is awaited");
     rig.until("2", State::Done).await;
     assert!(orders.try_recv().is_err());
+    rig.end().await;
+}
+
+/// A relay that is always in order.
+struct Relay;
+
+impl Line for Relay {
+    fn set(&mut self, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_restart_by_the_switch_waits_for_no_line_and_ends_what_is_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let switch: Restart = toml::from_str("gpio = { chip = \"/dev/gpiochip0\", line = 1, off_s = 1 }").expect("settings");
+    let open_line: OpenLine = Arc::new(|_: &Gpio| Ok(Box::new(Relay)));
+    let settings = Config { max_waiting: 2, ..Config::default() };
+    let rig = Rig::with(dir.path(), &settings, BTreeMap::from([("atm".to_owned(), switch)]), open_line);
+    let mut orders = rig.ways.open();
+    rig.put("hung", "in_service", Duration::from_secs(60)).await;
+    let hung = orders.recv().await.expect("an order");
+    rig.until("hung", State::Sent).await;
+    // As many wait as may.
+    for id in ["1", "2"] {
+        rig.put(id, "out_of_service", Duration::from_secs(60)).await;
+    }
+    rig.put("again", "restart", Duration::from_secs(60)).await;
+    assert_eq!(rig.until("hung", State::Unknown).await.code.as_deref(), Some("power_cut"));
+    assert!(orders.try_recv().is_err(), "nothing is said to a terminal that is being restarted");
+    assert!(hung.told.is_closed());
+    rig.until("again", State::Done).await;
+    let next = orders.recv().await.expect("an order");
+    assert_eq!(next.ask, Ask::OutOfService);
+    next.told.send(Told::Done(None)).expect("is awaited");
+    rig.until("1", State::Done).await;
     rig.end().await;
 }

@@ -33,7 +33,7 @@ enum Flight {
     /// Why the first of the answers became none.
     Refusal,
     /// Somebody's message.
-    Wanted(oneshot::Sender<()>),
+    Wanted(oneshot::Sender<Verdict>),
 }
 
 /// How far the subscription is.
@@ -122,13 +122,20 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 word = self.client.hear(), if hears => self.hear(word?).await?,
                 Some(dealt) = self.dealing.next(), if !self.dealing.is_empty() => self.dealt(dealt)?,
-                Some(Wanted { topic, payload, has }) = wanted.recv(), if idle => {
-                    self.publish(topic, payload, Flight::Wanted(has)).await?;
-                }
+                Some(wanted) = wanted.recv(), if idle => self.say(wanted).await?,
                 changed = rows.changed(), if idle => changed.map_err(|_| LogError::Stopped)?,
                 _ = check.tick() => self.check(Instant::now()).await?,
                 () = stop.cancelled() => return Ok(Left::Stopped),
             }
+        }
+    }
+
+    /// Says somebody's message, unless it was given up meanwhile.
+    async fn say(&mut self, Wanted { topic, payload, begun }: Wanted) -> Result<(), Lost> {
+        let (has, verdict) = oneshot::channel();
+        match begun.send(verdict) {
+            Ok(()) => self.publish(topic, payload, Flight::Wanted(has)).await,
+            Err(_) => Ok(()),
         }
     }
 
@@ -265,10 +272,8 @@ impl<'a> Connection<'a> {
                 }
             }
             Flight::Wanted(has) => {
-                if taken {
-                    // Whoever wanted it may have gone.
-                    let _ = has.send(());
-                }
+                // Whoever wanted it may have gone.
+                let _ = has.send(verdict);
             }
         }
         Ok(())
