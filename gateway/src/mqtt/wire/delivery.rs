@@ -82,7 +82,7 @@ impl Head {
 }
 
 /// A length of one to four bytes, and how many.
-fn varint(bytes: Option<&[u8]>) -> Option<(usize, usize)> {
+pub(super) fn varint(bytes: Option<&[u8]>) -> Option<(usize, usize)> {
     let mut value = 0;
     for (at, byte) in bytes?.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * at);

@@ -44,12 +44,23 @@ fn only_an_accepting_reason_counts_as_an_acknowledgement() {
         (0x87, Verdict::Forbidden),
         (0x90, Verdict::Never("topic name invalid")),
         (0x91, Verdict::Later("packet identifier in use")),
+        (0x95, Verdict::Never("packet too large")),
         (0x97, Verdict::Later("quota exceeded")),
         (0x99, Verdict::Never("payload format invalid")),
     ] {
         assert_eq!(read_all(Version::V5, &[0x40, 3, 0, 1, code])[0], Ok(Some(Word::Ack(1, verdict))), "{code:#x}");
     }
-    assert!(read_all(Version::V5, &[0x40, 3, 0, 1, 0x77])[0].is_err(), "a reason that there is not");
+    // Whatever the reason, and whatever stands behind it, it is a verdict, and what comes next is read.
+    for code in 0..=0xff_u8 {
+        let [first, next, ..] = &read_all(Version::V5, &[0x40, 6, 0, 1, code, 2, 0xff, 0, 0xd0, 0])[..] else {
+            panic!("two words: {code:#x}")
+        };
+        let Ok(Some(Word::Ack(1, verdict))) = first else { panic!("{code:#x}: {first:?}") };
+        assert_eq!(*verdict == Verdict::Accepted, [0x00, 0x10].contains(&code), "{code:#x}");
+        let never = [0x81, 0x8f, 0x90, 0x95, 0x99, 0x9a].contains(&code);
+        assert_eq!(matches!(verdict, Verdict::Never(_)), never, "{code:#x}");
+        assert_eq!(*next, Ok(Some(Word::Pong)), "{code:#x}");
+    }
 }
 
 #[test]
@@ -69,7 +80,7 @@ fn a_welcome_has_limits_and_a_refusal_a_reason() {
 
 #[test]
 fn farewells_say_why_with_properties_or_without() {
-    let taken = Word::Goodbye("another client uses our client id".to_owned());
+    let taken = Word::Goodbye("another client has our client id".to_owned());
     assert_eq!(read_all(Version::V5, &[0xe0, 2, 0x8e, 0])[0], Ok(Some(taken)));
     assert!(matches!(&read_all(Version::V5, &[0xe0, 1, 0x8b])[0], Ok(Some(Word::Goodbye(_)))));
     assert!(matches!(&read_all(Version::V5, &[0xe0, 0])[0], Ok(Some(Word::Goodbye(_)))));

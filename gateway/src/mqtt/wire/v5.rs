@@ -1,9 +1,10 @@
 //! MQTT 5, by the client library's codec.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::{Error, QoS, v5};
 
-use super::{Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Resume, Verdict, Word, garbled};
+use super::delivery::varint;
+use super::{Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Resume, Verdict, Word, garbled, most};
 
 pub(super) use v5::Publish;
 
@@ -84,6 +85,9 @@ fn properties(Content { kind, encoding }: Content) -> v5::PublishProperties {
 
 /// Takes the next word from the front of what was heard; `None` where it is not whole yet.
 pub(super) fn read(heard: &mut BytesMut) -> Result<Option<Word>, Garbled> {
+    if heard.first().is_some_and(|first| first >> 4 == 4) {
+        return acknowledgement(heard);
+    }
     let (before, kind) = (heard.len(), heard.first().copied().unwrap_or_default());
     let code = heard.get(1).filter(|length| **length > 0).and(heard.get(2)).copied();
     match v5::Packet::read(heard, Some(MAX_INCOMING)) {
@@ -112,7 +116,6 @@ fn word(packet: v5::Packet) -> Result<Word, Garbled> {
             })
         }
         v5::Packet::ConnAck(v5::ConnAck { code, .. }) => Word::Refusal(refusal(code).to_owned()),
-        v5::Packet::PubAck(ack) => Word::Ack(ack.pkid, verdict(ack.reason)),
         v5::Packet::SubAck(ack) => {
             let granted = |code| matches!(code, v5::SubscribeReasonCode::Success(qos) if qos != QoS::AtMostOnce);
             Word::Subscribed(ack.pkid, ack.return_codes.into_iter().all(granted))
@@ -121,8 +124,8 @@ fn word(packet: v5::Packet) -> Result<Word, Garbled> {
         v5::Packet::Disconnect(v5::Disconnect { reason_code, properties }) => {
             use v5::DisconnectReasonCode::{NotAuthorized, ServerShuttingDown, SessionTakenOver};
             Word::Goodbye(match (reason_code, properties.and_then(|properties| properties.reason_string)) {
+                (SessionTakenOver, _) => "another client has our client id".to_owned(),
                 (_, Some(text)) => text,
-                (SessionTakenOver, None) => "another client uses our client id".to_owned(),
                 (ServerShuttingDown, None) => "it shuts down".to_owned(),
                 (NotAuthorized, None) => "not authorised".to_owned(),
                 (code, None) => format!("{code:?}"),
@@ -132,18 +135,49 @@ fn word(packet: v5::Packet) -> Result<Word, Garbled> {
     })
 }
 
-/// Reads the reason code of an acknowledgement.
-fn verdict(reason: v5::PubAckReason) -> Verdict {
-    use v5::PubAckReason as Reason;
-    match reason {
-        Reason::Success | Reason::NoMatchingSubscribers => Verdict::Accepted,
-        Reason::UnspecifiedError => Verdict::Later("unspecified error"),
-        Reason::ImplementationSpecificError => Verdict::Later("implementation specific error"),
-        Reason::PacketIdentifierInUse => Verdict::Later("packet identifier in use"),
-        Reason::QuotaExceeded => Verdict::Later("quota exceeded"),
-        Reason::NotAuthorized => Verdict::Forbidden,
-        Reason::TopicNameInvalid => Verdict::Never("topic name invalid"),
-        Reason::PayloadFormatInvalid => Verdict::Never("payload format invalid"),
+/// Reads a PUBACK, by hand: the library knows the reasons of section 3.4.2.1 alone, and brokers give others, such as
+/// mosquitto 0x95 for a message that is too large for it. Whatever is wrong with one message ends no connection.
+fn acknowledgement(heard: &mut BytesMut) -> Result<Option<Word>, Garbled> {
+    let broken = || Garbled("an acknowledgement of an impossible length".to_owned());
+    let Some((length, width)) = varint(heard.get(1..)) else {
+        return if heard.len() > 4 { Err(broken()) } else { Ok(None) };
+    };
+    if length < 2 || length > most() {
+        return Err(broken());
+    }
+    let whole = 1 + width + length;
+    if heard.len() < whole {
+        return Ok(None);
+    }
+    let mut body = heard.split_to(whole);
+    body.advance(1 + width);
+    let id = body.get_u16();
+    // Without a reason it is success; the properties behind one are for people.
+    Ok(Some(Word::Ack(id, body.first().map_or(Verdict::Accepted, |code| verdict(*code)))))
+}
+
+/// What a reason code means for its message, by section 2.4 of MQTT 5. `Never` is said where the message itself is at
+/// fault; what we do not know is tried again, since nothing says that the broker has it.
+fn verdict(code: u8) -> Verdict {
+    match code {
+        // The second: nobody subscribes to it.
+        0x00 | 0x10 => Verdict::Accepted,
+        0x80 => Verdict::Later("unspecified error"),
+        0x81 => Verdict::Never("malformed packet"),
+        0x83 => Verdict::Later("implementation specific error"),
+        0x87 => Verdict::Forbidden,
+        0x88 => Verdict::Later("server unavailable"),
+        0x89 => Verdict::Later("server busy"),
+        0x8b => Verdict::Later("server shutting down"),
+        0x8f | 0x90 => Verdict::Never("topic name invalid"),
+        0x91 => Verdict::Later("packet identifier in use"),
+        0x93 => Verdict::Later("receive maximum exceeded"),
+        0x95 => Verdict::Never("packet too large"),
+        0x96 => Verdict::Later("message rate too high"),
+        0x97 => Verdict::Later("quota exceeded"),
+        0x99 => Verdict::Never("payload format invalid"),
+        0x9a => Verdict::Never("retain not supported"),
+        _ => Verdict::Later("a reason that MQTT 5 has not for this"),
     }
 }
 
