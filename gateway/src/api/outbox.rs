@@ -15,7 +15,7 @@ use super::events::{READS, bad, unreadable};
 use super::page::limit;
 use super::problem::Problem;
 use crate::auth::Identity;
-use crate::log::{Log, LogError, Status, Wanted, Wreck, finish};
+use crate::log::{Log, LogError, Status, Wanted, Wreck};
 
 /// Most places of one replay that are named one by one.
 const MOST: usize = 1000;
@@ -94,7 +94,8 @@ pub(super) async fn dead_letters(
     .map(Json)
 }
 
-/// `POST /api/v1/outbox/dead-letters/replay`: answers how many are pending again, once that is committed.
+/// `POST /api/v1/outbox/dead-letters/replay`: answers how many are pending again, once that is
+/// committed, and at which of the places named there is none.
 pub(super) async fn replay(
     State(view): State<View>,
     Extension(identity): Extension<Arc<Identity>>,
@@ -106,11 +107,16 @@ pub(super) async fn replay(
         return Err(bad(format!("give `all` or `seqs`: 1 to {MOST} places")));
     }
     let ranges = if asked.all { vec![1..=u64::MAX] } else { asked.seqs.iter().map(|seq| *seq..=*seq).collect() };
-    let mut replayed = 0;
+    let (mut replayed, mut none) = (0, Vec::new());
     for range in ranges {
-        replayed += view.log.replay_dead_letters(range).await.map_err(unreadable)?;
+        let place = *range.start();
+        let found = view.log.replay_dead_letters(range).await.map_err(unreadable)?;
+        replayed += found;
+        if found == 0 && !asked.all {
+            none.push(place);
+        }
     }
-    Ok(Json(json!({ "replayed": replayed })))
+    Ok(Json(json!({ "replayed": replayed, "none": none })))
 }
 
 /// `POST /api/v1/outbox/salvage`: begins to bring in what a store in the data folder has not forwarded. 202; the event
@@ -146,9 +152,9 @@ pub(super) async fn salvage(
             .map_err(|error| error.to_string())
             .and_then(|wreck| bring(&log, &wreck, &name))
         {
-            Ok(()) => {
-                finish(&path).unwrap_or_else(|error| tracing::warn!(%error, "That {name} is salvaged cannot be noted."))
-            }
+            Ok(()) => log
+                .finish(&path)
+                .unwrap_or_else(|error| tracing::warn!(%error, "That {name} is salvaged cannot be noted.")),
             Err(error) => tracing::error!(error, "{name} is not salvaged."),
         }
         SALVAGING.store(false, Ordering::Release);
@@ -157,6 +163,9 @@ pub(super) async fn salvage(
 }
 
 fn bring(log: &Log, wreck: &Wreck, name: &str) -> Result<(), String> {
+    if !wreck.is_store() {
+        return Err("nothing in it is of a gateway's store".to_owned());
+    }
     log.salvage(wreck, name).map(|_| ()).map_err(|error| error.to_string())
 }
 

@@ -4,6 +4,7 @@ mod http;
 mod store;
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 
 use super::door::Key;
 use super::exit::Exit;
@@ -39,6 +40,9 @@ pub(super) struct Events {
 /// Newest events that are shown where nothing else is asked for.
 const USUAL: u64 = 100;
 
+/// An event is committed, and comes here, so long after its time at most.
+const LATE: SignedDuration = SignedDuration::from_secs(2);
+
 /// What is asked, however it is answered.
 struct Asked {
     which: Which,
@@ -53,6 +57,7 @@ struct Screen {
     out: Out,
     json: bool,
     left: Option<u64>,
+    until: Option<Timestamp>,
 }
 
 impl Screen {
@@ -68,8 +73,12 @@ impl Screen {
         Ok(taken && self.left != Some(0))
     }
 
-    /// Whether nobody reads any more, though nothing was written that would have told.
+    /// Whether nothing is to come any more: the time that was asked for is over, or nobody reads, though nothing was written that
+    /// would have told.
     fn gone(&self) -> bool {
+        if self.until.and_then(|until| until.checked_add(LATE).ok()).is_some_and(|until| until < Timestamp::now()) {
+            return true;
+        }
         use std::os::fd::AsFd;
 
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -87,14 +96,17 @@ impl Events {
         // With a beginning the first are shown, and with an end or without one all that come.
         let begins = self.after.is_some() || self.which.since.is_some();
         let after = if begins { Some(self.after.unwrap_or(0)) } else { None };
-        let limit = if begins || self.follow { self.limit } else { Some(self.limit.unwrap_or(USUAL)) };
-        let left = if begins || !self.follow { limit } else { None };
-        let mut screen = Screen { out: Out::to(None)?, json: self.json, left };
+        // Of what ends before now, nothing is still to come.
+        let until = self.which.until.map(|moment| moment.0);
+        let follow = self.follow && until.is_none_or(|until| until > Timestamp::now());
+        let limit = if begins || follow { self.limit } else { Some(self.limit.unwrap_or(USUAL)) };
+        let left = if begins || !follow { limit } else { None };
+        let mut screen = Screen { out: Out::to(None)?, json: self.json, left, until };
         if left == Some(0) {
             return Ok(());
         }
         let config = self.folder.config()?;
-        let asked = Asked { which: self.which, after, limit, follow: self.follow };
+        let asked = Asked { which: self.which, after, limit, follow };
         match self.folder.dir(config.as_ref()) {
             // Who names an address wants to ask there, and the configuration only says how.
             Some(dir) if self.key.http.is_none() => store::show(&dir, &asked, &mut screen)?,

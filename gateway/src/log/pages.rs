@@ -19,6 +19,12 @@ const WAL_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 /// Longest row that is put together; events are far shorter.
 const MOST_BYTES: usize = 16 << 20;
+/// The byte whose page SQLite leaves alone.
+const LOCKS_AT: u64 = 1 << 30;
+/// What a page of a table begins with, inside its tree and at its end; no tree is deeper.
+const TABLE_INSIDE: u8 = 0x05;
+const TABLE_LEAF: u8 = 0x0d;
+const DEEPEST: u32 = 20;
 
 /// A file's pages, the newest form of each.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ pub(super) struct Pages {
     newer: HashMap<u32, u64>,
     size: usize,
     count: u32,
+    /// How many pages the store says that it has.
+    stated: Option<u32>,
+    /// Bytes of the file itself.
+    bytes: u64,
 }
 
 /// A value of a row.
@@ -56,14 +66,53 @@ impl Pages {
         let known = file.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);
         let size = if known { page_size(u32::from(short(&header, 16).unwrap_or(0))) } else { None };
         let wal = File::open(PathBuf::from(format!("{}-wal", path.display()))).ok();
-        let (mut size, mut newer) = (size, HashMap::new());
+        let (mut size, mut newer, mut stated) = (size, HashMap::new(), None);
         if let Some(wal) = &wal {
-            newer = frames(wal, &mut size);
+            newer = frames(wal, &mut size, &mut stated);
         }
         let size = size.unwrap_or(USUAL_SIZE);
-        let whole = file.metadata()?.len().div_ceil(u64::try_from(size).unwrap_or(u64::MAX));
+        let bytes = file.metadata()?.len();
+        let whole = bytes.div_ceil(u64::try_from(size).unwrap_or(u64::MAX));
         let count = u32::try_from(whole).unwrap_or(u32::MAX).max(newer.keys().copied().max().unwrap_or(0));
-        Ok(Pages { file, wal, newer, size, count })
+        // The header's number counts where it was written with the last change.
+        let current = known && long(&header, 24) == long(&header, 92);
+        let stated = stated.or_else(|| long(&header, 28).filter(|pages| current && *pages > 0));
+        Ok(Pages { file, wal, newer, size, count, stated, bytes })
+    }
+
+    /// How many pages there should be, as the store says; as many as there are, where it does not.
+    pub(super) fn expected(&self) -> u32 {
+        self.stated.unwrap_or(self.count)
+    }
+
+    /// Whether a page is there to its end, and something was ever written to it.
+    pub(super) fn is_whole(&self, number: u32, page: &[u8]) -> bool {
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
+        let is_there = self.newer.contains_key(&number) || u64::from(number).saturating_mul(size) <= self.bytes;
+        // SQLite keeps nothing on the page where its locks are.
+        let is_lock = u64::from(number.saturating_sub(1)).saturating_mul(size) == LOCKS_AT;
+        is_there && (is_lock || page.iter().any(|byte| *byte != 0))
+    }
+
+    /// The last row of the table whose tree begins on this page, and its page, where every page on the way there is sound:
+    /// `Some(None)` is a table without a row.
+    pub(super) fn last_row(&self, root: u32) -> Option<Option<Row>> {
+        let mut number = root;
+        for depth in 0..DEEPEST {
+            let page = self.page(number)?;
+            let at = start(number);
+            match *page.get(at)? {
+                TABLE_INSIDE => number = long(&page, at + 8)?,
+                TABLE_LEAF => {
+                    return match self.rows(number, &page).checked_sub(1) {
+                        Some(last) => self.row(number, &page, last).map(Some),
+                        None => (depth == 0).then_some(None),
+                    };
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// How many pages there are; they count from 1.
@@ -153,7 +202,7 @@ enum Kind {
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
         match byte {
-            0x0d => Some(Kind::Table),
+            TABLE_LEAF => Some(Kind::Table),
             0x02 => Some(Kind::IndexInside),
             0x0a => Some(Kind::IndexLeaf),
             _ => None,
@@ -172,8 +221,9 @@ fn page_size(stored: u32) -> Option<usize> {
 }
 
 /// Where the newest committed form of each page is. What follows a frame that is damaged still counts if it is of this life of
-/// the log and a commit comes after it: each row is judged for itself later.
-fn frames(wal: &File, size: &mut Option<usize>) -> HashMap<u32, u64> {
+/// the log and a commit comes after it: each row is judged for itself later. `stated` becomes the number of pages that the last
+/// commit says there are.
+fn frames(wal: &File, size: &mut Option<usize>, stated: &mut Option<u32>) -> HashMap<u32, u64> {
     let mut header = [0; WAL_HEADER];
     let (mut newer, mut waiting) = (HashMap::new(), Vec::new());
     let magic = wal.read_exact_at(&mut header, 0).ok().and_then(|()| long(&header, 0));
@@ -195,6 +245,7 @@ fn frames(wal: &File, size: &mut Option<usize>) -> HashMap<u32, u64> {
         if let (Some(number @ 1..), Some(after), true) = (long(&frame, 0), long(&frame, 4), salts == ours) {
             waiting.push((number, at + FRAME_HEADER));
             if after > 0 {
+                *stated = Some(after);
                 let places = waiting.drain(..).filter_map(|(number, at)| Some((number, u64::try_from(at).ok()?)));
                 newer.extend(places);
             }
@@ -262,96 +313,4 @@ fn long(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rusqlite::{Connection, params};
-
-    use super::*;
-
-    fn all(pages: &Pages) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for number in 1..=pages.count() {
-            let Some(page) = pages.page(number) else { continue };
-            rows.extend((0..pages.rows(number, &page)).filter_map(|index| pages.row(number, &page, index)));
-        }
-        rows
-    }
-
-    #[test]
-    fn every_row_is_read_from_the_file_and_from_its_write_ahead_log() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("a.db");
-        let connection = Connection::open(&path).expect("opens");
-        connection.pragma_update(None, "journal_mode", "WAL").expect("is set");
-        connection
-            .execute_batch(
-                "CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER, t TEXT);
-                 CREATE TABLE b (k TEXT PRIMARY KEY, v TEXT) WITHOUT ROWID;",
-            )
-            .expect("makes tables");
-        let numbers = [0, 1, -1, 127, 128, -32_768, 8_388_607, -2_147_483_648, 1 << 40, i64::MAX, i64::MIN];
-        let text = |length: usize| "ü".repeat(length / 2);
-        for (id, length) in (1_i64..).zip([0, 10, 4000, 4062, 5000, 100_000, 30]) {
-            for (at, number) in (0_i64..).zip(numbers) {
-                let id = id * 100 + at;
-                connection
-                    .execute("INSERT INTO a VALUES (?1, ?2, ?3)", params![id, number, text(length)])
-                    .expect("a row");
-                connection
-                    .execute("INSERT INTO b VALUES (?1, ?2)", params![id.to_string(), text(length)])
-                    .expect("a row");
-            }
-            if id == 4 {
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("writes back");
-            }
-        }
-        // An open transaction is no part of it.
-        let open = Connection::open(&path).expect("opens");
-        open.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE").expect("begins");
-        for id in 0..500 {
-            open.execute("INSERT INTO a VALUES (?1, 5, ?2)", params![90_000 + id, text(2000)]).expect("a row");
-        }
-
-        let rows = all(&Pages::open(&path).expect("opens"));
-        for (id, length) in (1_i64..).zip([0, 10, 4000, 4062, 5000, 100_000, 30]) {
-            for (at, number) in (0_i64..).zip(numbers) {
-                let id = id * 100 + at;
-                let expected = [Value::Null, Value::Number(number), Value::Text(text(length))];
-                assert!(rows.iter().any(|row| row.rowid == Some(id) && row.values == expected), "{id}");
-                let expected = [Value::Text(id.to_string()), Value::Text(text(length))];
-                assert!(rows.iter().any(|row| row.rowid.is_none() && row.values == expected), "{id}");
-            }
-        }
-        assert!(!rows.iter().any(|row| row.rowid >= Some(90_000)));
-    }
-
-    #[test]
-    fn garbage_is_no_row_and_nothing_panics() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("a.db");
-        let mut random = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = || {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random.to_le_bytes()
-        };
-        for round in 0..40_usize {
-            let mut bytes: Vec<u8> = std::iter::repeat_with(&mut next).take(4096).flatten().collect();
-            for page in bytes.chunks_mut(4096) {
-                page[0] = [0x0d, 0x0a, 0x02][round % 3];
-                page[3] = 0;
-            }
-            if round % 2 == 0 {
-                bytes[..16].copy_from_slice(MAGIC);
-                bytes[16..18].copy_from_slice(&[16, 0]);
-                bytes[FILE_HEADER] = 0x0d;
-            }
-            std::fs::write(&path, &bytes[..bytes.len() - round * 13]).expect("writes");
-            std::fs::write(dir.path().join("a.db-wal"), &bytes).expect("writes");
-            all(&Pages::open(&path).expect("opens"));
-        }
-        std::fs::write(&path, b"").expect("writes");
-        std::fs::remove_file(dir.path().join("a.db-wal")).expect("is there");
-        assert_eq!(Pages::open(&path).expect("opens").count(), 0);
-    }
-}
+mod tests;

@@ -3,20 +3,25 @@
 //! The file is only read. What it holds is found by looking at every page, so that neither a damaged table of contents nor a
 //! missing half hides the rest; each event is judged by its own JSON form.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+mod mark;
+mod rows;
 
-use super::pages::{Pages, Row, Value};
-use super::place::place;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use self::mark::Due;
+pub use self::mark::wrecks;
+use self::rows::{as_dead_letter, as_event, as_progress, as_root, as_source_id, as_terminal};
+use super::pages::{Pages, Row};
 use super::progress::Progress;
-use super::{FILE, Log, LogError, Salvaged, Submission};
+use super::{Log, LogError, Salvaged, Submission};
 use crate::event::{Event, Kind, Severity};
 
 /// Events that are brought in by one transaction.
 const SLICE: usize = 64;
-/// What a store's file is called once everything in it that was to be salvaged is.
-const DONE: &str = ".salvaged";
+/// The page on which the table of events begins, where the table of contents cannot be read: the schema puts it there.
+const ROOT: u32 = 6;
 
 /// A store as it lies there.
 #[derive(Debug)]
@@ -26,6 +31,7 @@ pub struct Wreck {
     /// Where the events are that are wanted, in their order.
     found: Vec<Found>,
     survey: Survey,
+    is_store: bool,
 }
 
 /// Where a wreck's forwarder stood.
@@ -44,6 +50,36 @@ impl Stand {
 
     fn is_pending(&self, place: u64) -> bool {
         !self.is_settled(place) || self.letters.binary_search(&place).is_ok()
+    }
+}
+
+/// What rows around the events tell of them.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// Where the table of events begins.
+    root: Option<u32>,
+    /// The last place that is named.
+    last: u64,
+    /// The number of events of each terminal.
+    terminals: HashMap<String, u64>,
+}
+
+impl Evidence {
+    fn note(&mut self, row: &Row) {
+        if let Some(root) = as_root(row) {
+            self.root = Some(root);
+        } else if let Some((terminal, count)) = as_terminal(row) {
+            // A stale page may have an older number.
+            let known = self.terminals.entry(terminal.to_owned()).or_default();
+            *known = count.max(*known);
+        } else if let Some((_, _, seq)) = as_source_id(row) {
+            self.last = seq.max(self.last);
+        }
+    }
+
+    /// A place that was given at least.
+    fn last(&self) -> u64 {
+        self.terminals.values().fold(0, |sum: u64, count| sum.saturating_add(*count)).max(self.last)
     }
 }
 
@@ -67,7 +103,7 @@ pub enum Wanted {
 /// What is known of a wreck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Survey {
-    /// Its pages, and how many of them could not be read at all.
+    /// The pages that it has, or should have; how many of them are missing, empty, or cannot be read at all.
     pub pages: u64,
     /// See `pages`.
     pub unreadable_pages: u64,
@@ -77,8 +113,18 @@ pub struct Survey {
     pub pending: u64,
     /// Whether it can be read what was forwarded.
     pub knows_forwarded: bool,
-    /// Events that were not forwarded and cannot be read, as far as the places around them tell.
-    pub lost: u64,
+    /// Events that were not forwarded and cannot be read; `None` where their number cannot be known, because it cannot be read
+    /// where the log ended or what was forwarded.
+    pub lost: Option<u64>,
+    /// How many of them there are at least.
+    pub lost_at_least: u64,
+}
+
+impl Survey {
+    /// Whether it is certain that nothing is lost.
+    pub fn is_whole(&self) -> bool {
+        self.lost == Some(0) && self.unreadable_pages == 0
+    }
 }
 
 /// What became of the events that were to be brought in.
@@ -97,7 +143,7 @@ impl Wreck {
     /// Where it cannot be opened.
     pub fn open(path: &Path, wanted: Wanted) -> io::Result<Wreck> {
         let pages = Pages::open(path)?;
-        let mut stand = Stand::default();
+        let (mut stand, mut evidence) = (Stand::default(), Evidence::default());
         let unreadable_pages = each(&pages, |_, _, row| {
             if let Some(found) = as_progress(&row) {
                 // A stale page may have an older one: what counts is that nothing is left out.
@@ -106,6 +152,8 @@ impl Wreck {
                 }
             } else if let Some(seq) = as_dead_letter(&row) {
                 stand.letters.push(seq);
+            } else {
+                evidence.note(&row);
             }
         });
         stand.letters.sort_unstable();
@@ -124,26 +172,48 @@ impl Wreck {
             u64::try_from(found.iter().filter(|found| places(found.place)).count()).unwrap_or(u64::MAX)
         };
         let unsettled = count(&|place| !stand.is_settled(place));
+        let knows_end = match pages.last_row(evidence.root.unwrap_or(ROOT)) {
+            Some(Some(row)) => as_event(&row).is_some(),
+            Some(None) => evidence.root.is_some(),
+            None => false,
+        };
+        if !knows_end {
+            last = evidence.last().max(last);
+        }
         let open = match &stand.progress {
             // Behind the last event there may be one that was forwarded.
             Some(progress) => progress.pending(progress.ranges.last().map_or(0, |(_, end)| *end).max(last)),
             None => last.saturating_sub(found.first().map_or(0, |found| found.place.saturating_sub(1))),
         };
+        // Each place that was not forwarded is found or lost.
+        let lost_at_least = open.saturating_sub(unsettled);
         let survey = Survey {
-            pages: u64::from(pages.count()),
+            pages: u64::from(pages.expected().max(pages.count())),
             unreadable_pages,
             events,
             pending: count(&|place| stand.is_pending(place)),
             knows_forwarded: stand.progress.is_some(),
-            // Each place that was not forwarded is found or lost.
-            lost: open.saturating_sub(unsettled),
+            lost: (knows_end && stand.progress.is_some()).then_some(lost_at_least),
+            lost_at_least,
         };
-        Ok(Wreck { pages, stand, found, survey })
+        let is_store = events > 0 || stand.progress.is_some() || evidence.root.is_some();
+        Ok(Wreck { pages, stand, found, survey, is_store })
     }
 
     /// What is known of it.
     pub fn survey(&self) -> Survey {
         self.survey
+    }
+
+    /// Whether anything in it is a gateway's: what is not the store of one has nothing that could be lost.
+    pub fn is_store(&self) -> bool {
+        self.is_store
+    }
+
+    /// The first gateway that wrote events in it that are wanted, and is not this one.
+    pub fn stranger(&self, gateway: &str) -> Option<String> {
+        let of = |event: Salvaged| event.life().rsplit_once('-').map(|(gateway, _)| gateway.to_owned());
+        self.events().filter_map(of).find(|found| found != gateway)
     }
 
     /// The events that are wanted, in their order.
@@ -186,14 +256,15 @@ impl Log {
         Ok(brought)
     }
 
-    /// Brings in what the stores hold that were set aside in this folder, each once. One that does not tell what was forwarded
+    /// Brings in what the stores hold that were set aside in this folder, each once, and once more where the store that took it
+    /// in was lost before it had forwarded all of it. One that does not tell what was forwarded
     /// is left for somebody to decide: all of it would be sent again. Blocks.
     pub fn salvage_wrecks(&self) {
         let wrecks = wrecks(self.dir()).unwrap_or_else(|error| {
             tracing::error!(%error, "The data folder cannot be looked at for stores that were set aside.");
             Vec::new()
         });
-        for path in wrecks {
+        for path in wrecks.into_iter().filter(|path| self.due(path) == Due::Salvage) {
             let shown = path.display();
             let wreck = match Wreck::open(&path, Wanted::Pending) {
                 Ok(wreck) => wreck,
@@ -214,8 +285,9 @@ impl Log {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             match self.salvage(&wreck, &name) {
                 Ok(brought) => {
-                    tracing::warn!(new = brought.new, lost = survey.lost, "Salvaged {shown}.");
-                    if let Err(error) = finish(&path) {
+                    let Survey { lost, lost_at_least, .. } = survey;
+                    tracing::warn!(new = brought.new, ?lost, lost_at_least, "Salvaged {shown}.");
+                    if let Err(error) = self.finish(&path) {
                         tracing::warn!(%error, "That {shown} is salvaged cannot be noted.");
                     }
                 }
@@ -239,104 +311,42 @@ fn each(pages: &Pages, mut visit: impl FnMut(u32, u16, Row)) -> u64 {
             unreadable += 1;
             continue;
         };
+        unreadable += u64::from(!pages.is_whole(number, &page));
         for index in 0..pages.rows(number, &page) {
             if let Some(row) = pages.row(number, &page, index) {
                 visit(number, index, row);
             }
         }
     }
-    unreadable
+    unreadable + u64::from(pages.expected().saturating_sub(pages.count()))
 }
 
 /// The event that tells what was salvaged.
 fn told(file: &str, brought: BroughtIn, survey: &Survey, before: u64) -> Event {
     let (now, synced) = crate::clock::now();
-    let lost = if survey.lost > 0 { format!("; {} cannot be read", survey.lost) } else { String::new() };
+    let lost = match (survey.lost, survey.lost_at_least) {
+        (Some(0), _) => String::new(),
+        (Some(lost), _) => format!("; {lost} cannot be read"),
+        (None, 0) => "; how many more there were cannot be known".to_owned(),
+        (None, least) => format!("; {least} or more cannot be read"),
+    };
     let detail = format!("{} events of {file} that were not forwarded are pending again{lost}", brought.new);
     let mut event = Event::new(Kind::GatewayEventsSalvaged)
         .detail(detail)
         .attribute("file", file)
         .attribute("events", brought.new)
         .attribute("known", brought.known)
-        .attribute("lost", survey.lost)
+        .attribute("lost", survey.lost.map_or_else(|| "unknown".into(), serde_json::Value::from))
+        .attribute("lost_at_least", survey.lost_at_least)
         .attribute("unreadable_pages", survey.unreadable_pages)
         .attribute("after", before);
-    if survey.lost > 0 || survey.unreadable_pages > 0 {
+    if !survey.is_whole() {
         event.severity = Severity::Major;
     }
     event.terminal = "gateway".to_owned();
     event.received_at = Some(now);
     event.time_synced = synced;
     event
-}
-
-/// Stores in this folder that were set aside, oldest first, and from which nothing was salvaged yet.
-///
-/// # Errors
-/// Where the folder cannot be read.
-pub fn wrecks(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut wrecks = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let aside = name.strip_prefix(FILE).is_some_and(|rest| rest.starts_with(".corrupt-"));
-        let own = ["-wal", "-shm", DONE].iter().all(|suffix| !name.ends_with(suffix));
-        if aside && own && !done(&path).exists() {
-            wrecks.push(path);
-        }
-    }
-    wrecks.sort_unstable();
-    Ok(wrecks)
-}
-
-/// Notes beside a store that what was to be salvaged from it is: no start does it again.
-///
-/// # Errors
-/// Where the folder cannot be written.
-pub fn finish(wreck: &Path) -> io::Result<()> {
-    File::create(done(wreck)).map(|_| ())
-}
-
-fn done(wreck: &Path) -> PathBuf {
-    PathBuf::from(format!("{}{DONE}", wreck.display()))
-}
-
-/// An event, and its place.
-fn as_event(row: &Row) -> Option<(u64, Salvaged)> {
-    let seq = place(row.rowid.filter(|rowid| *rowid > 0)?);
-    row.values.iter().find_map(|value| match value {
-        Value::Text(text) if text.starts_with(r#"{"seq":"#) => Some((seq, Salvaged::read(text).ok()?)),
-        _ => None,
-    })
-}
-
-/// A row of `progress`: consumer, floor, ranges, forwarded, dead_lettered, discarded.
-fn as_progress(row: &Row) -> Option<Progress> {
-    let [Value::Text(consumer), Value::Number(floor), Value::Text(ranges), counts @ ..] = row.values.as_slice() else {
-        return None;
-    };
-    let [Value::Number(forwarded), Value::Number(dead_lettered), Value::Number(discarded), ..] = counts else {
-        return None;
-    };
-    if row.rowid.is_some() || consumer != "mqtt" {
-        return None;
-    }
-    Some(Progress {
-        floor: place(*floor),
-        ranges: serde_json::from_str(ranges).ok()?,
-        forwarded: place(*forwarded),
-        dead_lettered: place(*dead_lettered),
-        discarded: place(*discarded),
-    })
-}
-
-/// A row of `dead_letter`: its rowid is the place, then reason and instant.
-fn as_dead_letter(row: &Row) -> Option<u64> {
-    let seq = row.rowid.filter(|rowid| *rowid > 0)?;
-    match row.values.as_slice() {
-        [Value::Null, Value::Text(_), Value::Text(at)] if at.parse::<jiff::Timestamp>().is_ok() => Some(place(seq)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

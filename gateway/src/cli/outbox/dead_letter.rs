@@ -93,7 +93,7 @@ impl Ls {
 impl Replay {
     fn execute(self) -> Result<(), Exit> {
         let config = Config::load(&self.config)?;
-        let replayed = match store::open(&config)? {
+        let (replayed, none) = match store::open(&config)? {
             Some(log) => {
                 let replayed = self.directly(&log);
                 log.close();
@@ -102,23 +102,34 @@ impl Replay {
             None => {
                 let body = if self.all { json!({ "all": true }) } else { json!({ "seqs": self.places }) };
                 let answer = self.key.door(Some(&config))?.post("/api/v1/outbox/dead-letters/replay", &body)?;
-                answer["replayed"].as_u64().unwrap_or(0)
+                let none = answer["none"].as_array().map(Vec::as_slice).unwrap_or_default();
+                (answer["replayed"].as_u64().unwrap_or(0), none.iter().filter_map(serde_json::Value::as_u64).collect())
             }
         };
         let mut out = Out::to(None)?;
         out.line(&format!("{replayed} events are pending again"))?;
-        out.finish()
+        out.finish()?;
+        if none.is_empty() {
+            return Ok(());
+        }
+        let none: Vec<String> = none.iter().map(u64::to_string).collect();
+        Err(Exit::data(format!("no dead letter stands at {}", none.join(", "))))
     }
 
-    /// In the store of a gateway that does not run.
-    fn directly(&self, log: &Log) -> Result<u64, Exit> {
+    /// In the store of a gateway that does not run: how many, and the places at which there is none.
+    fn directly(&self, log: &Log) -> Result<(u64, Vec<u64>), Exit> {
         let ranges = if self.all { vec![1..=u64::MAX] } else { self.places.iter().map(|seq| *seq..=*seq).collect() };
         runtime()?.block_on(async {
-            let mut replayed = 0;
+            let (mut replayed, mut none) = (0, Vec::new());
             for range in ranges {
-                replayed += log.replay_dead_letters(range).await.map_err(|error| Exit::io(error.to_string()))?;
+                let place = *range.start();
+                let found = log.replay_dead_letters(range).await.map_err(|error| Exit::io(error.to_string()))?;
+                replayed += found;
+                if found == 0 && !self.all {
+                    none.push(place);
+                }
             }
-            Ok(replayed)
+            Ok((replayed, none))
         })
     }
 }

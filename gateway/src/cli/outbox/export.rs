@@ -56,6 +56,9 @@ impl Export {
                 return Err(Exit::usage("--format cloudevents needs --config, for its `source`"));
             }
         };
+        if let Some(last) = self.last.filter(|last| *last < self.first) {
+            return Err(Exit::usage(format!("--first {} stands behind --last {last}", self.first)));
+        }
         let records = Records::open(&self.folder.dir()?).map_err(|error| Exit::no_input(error.to_string()))?;
         let (progress, filter) = (records.progress().map_err(failed)?, self.which.filter());
         let last = self.last.unwrap_or(u64::MAX);

@@ -1,6 +1,5 @@
 //! `vestibule outbox salvage`: what can still be read of a damaged store, written out or brought into the present one.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +11,10 @@ use crate::cli::door::{Door, Key};
 use crate::cli::exit::Exit;
 use crate::cli::store;
 use crate::config::Config;
-use crate::log::{Survey, Wanted, Wreck, finish};
+use crate::log::{Survey, Wanted, Wreck};
 
+/// The present store in a data folder.
+const STORE: &str = "events.db";
 /// Pause between two looks at whether a running gateway is done.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -31,6 +32,9 @@ pub(super) struct Salvage {
     /// The gateway into whose store they are brought, with their ids; one that runs does it itself.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Bring in a store that another gateway wrote, too: its events keep that gateway's name in their ids.
+    #[arg(long, requires = "config")]
+    foreign: bool,
     #[command(flatten)]
     key: Key,
 }
@@ -44,8 +48,13 @@ impl Salvage {
             )));
         }
         let wanted = if self.pending || self.config.is_some() { Wanted::Pending } else { Wanted::All };
+        let shown = self.file.display();
         let open = || {
-            Wreck::open(&self.file, wanted).map_err(|error| Exit::no_input(format!("{}: {error}", self.file.display())))
+            let wreck = Wreck::open(&self.file, wanted).map_err(|error| Exit::no_input(format!("{shown}: {error}")))?;
+            if wreck.is_store() {
+                return Ok(wreck);
+            }
+            Err(Exit::data(format!("{shown}: nothing in it is of a gateway's store, and nothing was done")))
         };
         let survey = match &self.config {
             None => {
@@ -61,20 +70,35 @@ impl Salvage {
             }
             Some(path) => {
                 let config = Config::load(path)?;
+                if is_same(&self.file, &config.log.dir.join(STORE)) {
+                    return Err(Exit::usage(format!(
+                        "{shown} is the present store of that gateway: a start sets it aside and salvages it, if it is damaged"
+                    )));
+                }
                 let wreck = open()?;
+                let stranger = if self.foreign { None } else { wreck.stranger(&config.gateway.id) };
+                if let Some(stranger) = stranger {
+                    return Err(Exit::data(format!(
+                        "{shown} holds events of gateway `{stranger}`, and the configuration is of `{}`; `--foreign` brings them in \
+                         all the same",
+                        config.gateway.id
+                    )));
+                }
                 match store::open(&config)? {
                     Some(log) => {
                         let name =
                             self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                         let brought = log.salvage(&wreck, &name);
+                        if brought.is_ok() {
+                            // One that cannot be marked is looked at once more at the next start, and nothing new is found in it.
+                            let _ = log.finish(&self.file);
+                        }
                         log.close();
                         let brought = brought.map_err(|error| Exit::io(error.to_string()))?;
                         say(&format!("{} events are pending again, {} were here already", brought.new, brought.known));
                     }
                     None => self.ask(&self.key.door(Some(&config))?, &config.log.dir)?,
                 }
-                // A file that cannot be marked is looked at once more at the next start, and nothing new is found in it.
-                let _ = finish(&self.file);
                 wreck.survey()
             }
         };
@@ -110,13 +134,17 @@ impl Salvage {
 
 /// What is left over is a fault, with a number.
 fn judge(file: &Path, survey: &Survey) -> Result<(), Exit> {
-    let Survey { pages, unreadable_pages, events, pending, knows_forwarded, lost } = survey;
+    let Survey { pages, unreadable_pages, events, pending, knows_forwarded, lost, lost_at_least } = survey;
     let known = if *knows_forwarded { "" } else { " (what was forwarded cannot be read: all of them)" };
     say(&format!("{}: {events} events in {pages} pages, {pending} not forwarded{known}", file.display()));
-    if *lost == 0 && *unreadable_pages == 0 {
+    if survey.is_whole() {
         return Ok(());
     }
-    Err(Exit::data(format!("{lost} events cannot be read, {unreadable_pages} pages not at all; the rest is saved")))
+    let lost = match lost {
+        Some(lost) => format!("{lost} events cannot be read"),
+        None => format!("how many events cannot be read is not known, {lost_at_least} at least"),
+    };
+    Err(Exit::data(format!("{lost}; {unreadable_pages} pages are missing or cannot be read; the rest is saved")))
 }
 
 /// To people: standard output may be where the events go.
@@ -124,9 +152,13 @@ fn say(text: &str) {
     crate::cli::complain(text);
 }
 
-/// Whether this is the store that a running gateway writes.
+/// Whether this is the store that a running gateway writes, by whatever name.
 fn in_use(file: &Path) -> bool {
-    let lock = file.parent().unwrap_or(Path::new(".")).join("events.lock");
-    let ours = file.file_name().is_some_and(|name| name == "events.db");
-    ours && File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let ours = file.file_name().is_some_and(|name| name == STORE);
+    ours && store::is_running(file.parent().unwrap_or(Path::new(".")))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

@@ -1,6 +1,8 @@
 //! What is read of damaged stores, and brought into another.
 
+use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use super::super::tests::{event, open, submit};
 use super::*;
@@ -46,7 +48,8 @@ fn a_whole_store_gives_everything_and_knows_what_was_forwarded() {
     assert_eq!(places(&dir, Wanted::Pending), (1201..=1500).filter(|seq| seq % 10 > 0).collect::<Vec<_>>());
     for wanted in [Wanted::All, Wanted::Pending] {
         let survey = wreck(&dir, wanted).survey();
-        assert_eq!((survey.events, survey.pending, survey.knows_forwarded, survey.lost), (1500, 270, true, 0));
+        assert_eq!((survey.events, survey.pending, survey.knows_forwarded, survey.lost), (1500, 270, true, Some(0)));
+        assert!(survey.is_whole(), "{survey:?}");
     }
 }
 
@@ -68,7 +71,7 @@ fn what_is_on_a_damaged_page_is_lost_and_counted_and_nothing_else() {
         assert_eq!(missing.last().expect("one") - missing[0] + 1, u64::try_from(missing.len()).expect("small"));
         let lost = wreck(&dir, Wanted::Pending).survey().lost;
         let pending = missing.iter().filter(|seq| *seq % 10 > 0).count();
-        assert_eq!(lost, u64::try_from(pending).expect("small"));
+        assert_eq!(lost, Some(u64::try_from(pending).expect("small")));
         damaged.write_all_at(original, u64::try_from(page * 4096).expect("small")).expect("mends");
         if page > 60 {
             return;
@@ -84,13 +87,15 @@ fn without_its_first_page_or_its_second_half_the_rest_is_read() {
     headless[..4096].fill(0);
     fs::write(file(&dir), &headless).expect("writes");
     assert_eq!(places(&dir, Wanted::All).len(), 2000);
+    assert_eq!(wreck(&dir, Wanted::All).survey().lost, Some(0), "the table's end is where it always is");
     fs::write(file(&dir), &bytes[..bytes.len() / 2]).expect("writes");
     let found = places(&dir, Wanted::All);
     assert!((500..1100).contains(&found.len()), "{}", found.len());
     for nothing in [&b""[..], b"this is not a database"] {
         fs::write(file(&dir), nothing).expect("writes");
         let survey = wreck(&dir, Wanted::All).survey();
-        assert_eq!((survey.events, survey.knows_forwarded, survey.lost), (0, false, 0));
+        assert_eq!((survey.events, survey.knows_forwarded, survey.lost), (0, false, None));
+        assert!(!wreck(&dir, Wanted::All).is_store());
     }
 }
 
@@ -135,16 +140,107 @@ fn dead_letters_count_as_not_forwarded() {
 }
 
 #[test]
-fn each_wreck_is_named_until_it_is_done() {
+fn what_is_cut_off_or_wiped_is_never_called_nothing() {
+    let dir = store(256, 0);
+    let bytes = fs::read(file(&dir)).expect("reads");
+    let pages = u64::try_from(bytes.len() / 4096).expect("small");
+    for fifths in [2, 3, 4] {
+        fs::write(file(&dir), &bytes[..bytes.len() * fifths / 5]).expect("writes");
+        let found = u64::try_from(places(&dir, Wanted::All).len()).expect("small");
+        let survey = wreck(&dir, Wanted::Pending).survey();
+        assert!(found < 256 && survey.lost != Some(0) && !survey.is_whole(), "{fifths}: {survey:?}");
+        assert_eq!(survey.pages, pages);
+        let cut = pages - pages * u64::try_from(fifths).expect("small") / 5;
+        assert!(survey.unreadable_pages >= cut, "{fifths}: {survey:?}");
+        // The terminal's own count, on an early page, says how many there were; every tenth was forwarded.
+        let pending = (1..=256).filter(|seq| seq % 10 > 0).count();
+        let expected = u64::try_from(pending).expect("small") - survey.pending;
+        assert_eq!(survey.lost_at_least, expected, "{fifths}: {survey:?}");
+    }
+    fs::write(file(&dir), vec![0; bytes.len()]).expect("writes");
+    let survey = wreck(&dir, Wanted::Pending).survey();
+    assert_eq!((survey.events, survey.lost, survey.pages, survey.unreadable_pages), (0, None, pages, pages));
+}
+
+#[test]
+fn a_store_whose_last_events_are_wiped_does_not_know_how_many_they_were() {
+    let dir = store(2000, 100);
+    let mut bytes = fs::read(file(&dir)).expect("reads");
+    let last = bytes.windows(11).position(|window| window == br#"{"seq":2000"#).expect("is there") / 4096 * 4096;
+    bytes[last..last + 4096].fill(0xa5);
+    fs::write(file(&dir), bytes).expect("writes");
+    let survey = wreck(&dir, Wanted::Pending).survey();
+    assert_eq!(survey.lost, None);
+    assert!((1..40).contains(&survey.lost_at_least), "{survey:?}");
+}
+
+#[test]
+fn the_table_of_events_begins_where_it_is_looked_for() {
+    let dir = store(1, 0);
+    let connection = rusqlite::Connection::open(file(&dir)).expect("opens");
+    let root: u32 = connection
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'event'", [], |row| row.get(0))
+        .expect("is there");
+    assert_eq!(root, ROOT);
+}
+
+#[test]
+fn the_gateways_of_a_store_are_known() {
+    let dir = store(3, 0);
+    assert_eq!(wreck(&dir, Wanted::Pending).stranger("gw"), None);
+    assert_eq!(wreck(&dir, Wanted::Pending).stranger("gw-2"), Some("gw".to_owned()));
+}
+
+#[test]
+fn each_wreck_is_named() {
     let dir = tempfile::tempdir().expect("temp dir");
-    for name in ["events.db", "events.db.corrupt-2", "events.db.corrupt-2-wal", "events.db.corrupt-1", "x.corrupt-1"] {
+    let names = ["events.db", "events.db.corrupt-2", "events.db.corrupt-2-wal", "events.db.corrupt-1", "x.corrupt-1"];
+    for name in names.into_iter().chain(["events.db.corrupt-1.salvaged", "events.db.corrupt-2.salvaged.new"]) {
         fs::write(dir.path().join(name), "").expect("writes");
     }
-    let names = || -> Vec<String> {
-        let wrecks = wrecks(dir.path()).expect("reads");
-        wrecks.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+    let wrecks = wrecks(dir.path()).expect("reads");
+    let names: Vec<_> = wrecks.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
+    assert_eq!(names, ["events.db.corrupt-1", "events.db.corrupt-2"]);
+}
+
+#[test]
+fn what_was_salvaged_is_salvaged_again_where_its_new_store_is_lost_before_it_was_forwarded() {
+    let old = store(30, 20);
+    let dir = tempfile::tempdir().expect("temp dir");
+    let aside = dir.path().join("events.db.corrupt-1");
+    fs::copy(file(&old), &aside).expect("copies");
+    let pending = |log: &Log| -> Vec<u64> {
+        let all = log.read_after(0, 1000).expect("reads");
+        all.iter().filter(|stored| stored.is_salvaged()).filter_map(|stored| stored.front()).map(|front| front.seq).collect()
     };
-    assert_eq!(names(), ["events.db.corrupt-1", "events.db.corrupt-2"]);
-    finish(&dir.path().join("events.db.corrupt-1")).expect("notes");
-    assert_eq!(names(), ["events.db.corrupt-2"]);
+    let expected: Vec<u64> = (21..30).collect();
+    for _ in 0..2 {
+        let log = open(dir.path());
+        log.salvage_wrecks();
+        assert_eq!(pending(&log), expected);
+        log.salvage_wrecks();
+        assert_eq!(pending(&log), expected, "once into each store");
+        log.close();
+        drop(log);
+        // Nothing of the store that took it in is left.
+        fs::write(file(&dir), b"").expect("writes");
+        fs::write(dir.path().join("events.db.open"), b"").expect("writes");
+    }
+    // Once it was forwarded, that is for good.
+    let log = open(dir.path());
+    log.salvage_wrecks();
+    let mut settled = Settled::default();
+    settled.push(Outcome::Forwarded, 1, *log.head().borrow());
+    log.settle(settled);
+    log.close();
+    drop(log);
+    let log = open(dir.path());
+    log.salvage_wrecks();
+    log.close();
+    drop(log);
+    fs::remove_file(file(&dir)).expect("is there");
+    let log = open(dir.path());
+    log.salvage_wrecks();
+    assert_eq!(pending(&log), [0; 0]);
+    log.close();
 }
