@@ -19,6 +19,7 @@ mod outbox;
 mod restore;
 mod run;
 mod sample;
+mod signals;
 mod simulate;
 mod store;
 mod terminals;

@@ -4,10 +4,12 @@
 //! `gateway/vestibule.example.toml` shows every option with its default; a test keeps it true.
 
 mod faults;
+mod ports;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use faults::{Fault, Faults};
+use ports::Ports;
+pub(crate) use ports::collide;
 
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
@@ -154,7 +158,8 @@ impl Config {
         }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
-        let mut ports: HashSet<SocketAddr> = HashSet::new();
+        let mut ports = Ports::default();
+        ports.take(self.http.listen, "http.listen".to_owned());
         for (at, terminal) in self.terminal.iter().enumerate() {
             let path = |key: &str| format!("terminal[{at}].{key}");
             if let Err(reason) = name(&terminal.name) {
@@ -204,8 +209,8 @@ impl Config {
                         }
                     }
                 }
-                if let Some(listen) = link.listen.filter(|listen| listen.port() != 0 && !ports.insert(*listen)) {
-                    add(path("listen"), format!("{listen} is taken already"));
+                if let Some(reason) = link.listen.and_then(|listen| ports.take(listen, path("listen"))) {
+                    add(path("listen"), reason);
                 }
             }
         }
@@ -217,8 +222,8 @@ impl Config {
             if let Err(error) = self.listener_profile(listener) {
                 add(path("profile"), error.to_string());
             }
-            if listener.listen.port() != 0 && !ports.insert(listener.listen) {
-                add(path("listen"), format!("{} is taken already", listener.listen));
+            if let Some(reason) = ports.take(listener.listen, path("listen")) {
+                add(path("listen"), reason);
             }
         }
         faults
@@ -284,106 +289,4 @@ fn name(text: &str) -> Result<(), String> {
         return Err(format!("`{text}` must be 1 to 64 letters, digits, `-`, `_` or `.`"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn paths(text: &str) -> Vec<String> {
-        Config::parse(text).expect_err("is refused").0.into_iter().map(|fault| fault.path).collect()
-    }
-
-    #[test]
-    fn all_faults_are_said_at_once() {
-        let text = r#"
-            colour = "red"
-            [gateway]
-            id = "a/b"
-            [log]
-            tail_events = "many"
-            dirr = "/x"
-            [[terminal]]
-            name = "atm-01"
-            profile = "ncr-selfserv-ndc"
-            link = [{ name = "ndc", protocol = "morse", listen = "nowhere" }]
-            [[terminal]]
-            profile = "json-lines"
-            link = [{ name = "a", protocol = "morse" }, { name = "b", protocol = "ndc", baud = "fast" }]
-        "#;
-        let found = paths(text);
-        for path in
-            ["colour", "log.tail_events", "log.dirr", "terminal[0].link[0].protocol", "terminal[0].link[0].listen"]
-        {
-            assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
-        }
-        for path in ["gateway.id", "terminal[1].name", "terminal[1].link[0].protocol", "terminal[1].link[1].baud"] {
-            assert!(found.iter().any(|found| found == path), "{path} not in {found:?}");
-        }
-    }
-
-    #[test]
-    fn values_of_the_right_type_are_checked_too() {
-        let text = r#"
-            [gateway]
-            id = "a/b"
-            [[terminal]]
-            name = "atm-01"
-            profile = "nobody"
-            time_zone = "Europe/Atlantis"
-            link = [{ name = "ndc", protocol = "ndc" }]
-            [[terminal]]
-            name = "atm-01"
-            profile = "json-lines"
-        "#;
-        assert_eq!(
-            paths(text),
-            [
-                "gateway.id",
-                "terminal[0].time_zone",
-                "terminal[0].profile",
-                "terminal[0].link[0].listen",
-                "terminal[1].name"
-            ]
-        );
-    }
-
-    #[test]
-    fn commands_need_a_broker_tokens_and_a_link_that_can() {
-        let text = r#"
-            commands.mqtt = true
-            [[terminal]]
-            name = "atm-01"
-            profile = "json-lines"
-            restart = { mqtt_topic = "relay/1" }
-            link = [
-                { name = "a", protocol = "jsonl", listen = "127.0.0.1:1", commands = true },
-                { name = "b", protocol = "ndc", listen = "127.0.0.1:2", commands = true, listen_only = true },
-            ]
-        "#;
-        assert_eq!(
-            paths(text),
-            [
-                "commands.mqtt",
-                "commands.mqtt_trust",
-                "terminal[0].restart.mqtt_topic",
-                "terminal[0].link[0].commands",
-                "terminal[0].link[1].commands"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_example_is_true() {
-        let text = include_str!("../vestibule.example.toml");
-        Config::parse(text).expect("the example is a configuration");
-        // Every option that is commented out is one, too.
-        let all: String =
-            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).fold(String::new(), |mut all, line| {
-                all.push_str(line);
-                all.push('\n');
-                all
-            });
-        Config::parse(&all).expect("with all its options");
-    }
 }

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::batch::Batching;
 pub use self::config::{Config, Reconnect};
@@ -75,13 +76,14 @@ impl Forwarder {
     /// Sends a short rest of events, waits for the acknowledgements, says on the health topic that we stopped, and
     /// disconnects; whatever is not done at the deadline is left for the next start.
     pub async fn stop(self, deadline: Duration) {
-        let Forwarder { stop, mut task } = self;
+        let Forwarder { stop, task } = self;
         stop.disarm().cancel();
         if task.is_finished() {
             return;
         }
-        if tokio::time::timeout(deadline, &mut task).await.is_err() {
-            task.abort();
+        // Whoever does not wait until then ends it too.
+        let task = AbortOnDropHandle::new(task);
+        if tokio::time::timeout(deadline, task).await.is_err() {
             tracing::warn!("the broker did not acknowledge everything in time; the rest is sent after the next start");
         }
     }

@@ -5,7 +5,10 @@
 //!            └── Stop ───→ drain    (in the order of an event's path, within `gateway.drain_s`)
 //! ```
 
+mod changes;
 mod drain;
+mod orders;
+mod prepare;
 mod reload;
 mod supervisor;
 mod timekeeper;
@@ -13,7 +16,6 @@ mod timekeeper;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -23,21 +25,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use orders::Order;
+use orders::Orders;
+pub use prepare::{Survey, survey};
 pub use supervisor::Supervisor;
 
 use crate::auth::Auth;
 use crate::command::Restart;
 use crate::commands::{self, Commands};
-use crate::config::Config;
+use crate::config::{Config, Faults};
 use crate::event::{Event, Kind};
 use crate::forward::{self, Forwarder};
 use crate::link::{self, Lines, Links};
-use crate::log::{Beginning, Cause, Log, LogError, OpenError, Opened, Submission};
+use crate::log::{Log, LogError, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
 use crate::mqtt::Broker;
 use crate::rules::{self, Rules};
 use crate::terminals::{Directory, Inventory, TerminalFold};
-use crate::{api, auth, clock};
+use crate::{api, clock};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +61,9 @@ pub enum StartError {
     /// HTTP would be open to everybody.
     #[error("http.{0}: {1}")]
     Exposed(&'static str, String),
-    /// The tokens.
-    #[error("auth.tokens: {0}")]
-    Tokens(#[from] auth::FileFault),
-    /// The certificate of HTTP.
-    #[error("http.tls: {0}")]
-    Tls(String),
+    /// Tokens or certificates that cannot be used.
+    #[error("{0}")]
+    Unfit(Faults),
     /// A metric was defined twice: a bug.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -79,15 +81,6 @@ pub enum End {
     Hurried,
     /// The event log could not go on: the next start reads again what there is.
     LogFailed,
-}
-
-/// What a running gateway is told.
-#[derive(Debug)]
-pub enum Order {
-    /// Stop; said a second time, stop at once.
-    Stop,
-    /// Read the configuration in this file again.
-    Reload(PathBuf),
 }
 
 /// A running gateway.
@@ -140,19 +133,21 @@ impl Gateway {
         if let Some((key, reason)) = config.http.exposed(&config.auth) {
             return Err(StartError::Exposed(key, reason));
         }
-        let auth = Auth::open(config.auth.clone())?;
-        let tls = config.http.tls.clone().map(api::Tls::open).transpose().map_err(StartError::Tls)?;
+        let opened = prepare::open(&config);
+        let (auth, tls) = opened.map_err(|faults| StartError::Unfit(Faults(faults)))?;
+        let rules = rules::Ready::new(config.rules.clone())?;
 
         let inventory = Arc::new(Inventory::new(config.terminals()));
         let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
-        let Opened { log, set_aside, newest_confirmed, undated, beginning } =
-            Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        let opened = Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        let news = opened.news();
+        let Opened { log, newest_confirmed, undated, .. } = opened;
         clock::configure(&config.clock, newest_confirmed);
         log.keep_for_broker(config.forward.is_some());
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        announce(&log, set_aside, beginning).await;
+        announce(&log, news).await;
         if config.log.salvage {
             let log = log.clone();
             // It ends by itself, with the log at the latest.
@@ -171,7 +166,7 @@ impl Gateway {
         timekeeper::start(&base, undated);
         let commands = base.commands(&config, &auth);
         let api = base.api(&config, &auth, tls, &commands);
-        let rules = base.rules(&config)?;
+        let rules = base.rules(rules);
         let forwarder = base.forwarder(&config);
         let links = Links::start(base.shared(), base.plan(&config));
         metrics.config_applied.set(Timestamp::now().as_second());
@@ -199,40 +194,46 @@ impl Gateway {
     }
 
     /// The same, doing as it is told meanwhile.
-    pub async fn obey(mut self, mut orders: mpsc::Receiver<Order>) -> End {
+    pub async fn obey(mut self, orders: mpsc::Receiver<Order>) -> End {
+        let supervisor = std::mem::take(&mut self.supervisor);
         let mut head = self.log.head();
-        let mut beat = self.supervisor.heartbeat();
-        self.supervisor.ready();
+        let mut orders = Orders::new(orders);
+        let mut beat = supervisor.heartbeat();
+        supervisor.ready();
         let end = loop {
             tokio::select! {
-                order = next(&mut orders) => match order {
+                order = orders.next() => match order {
                     Order::Stop => break End::Stopped,
                     Order::Reload(file) => {
-                        self.supervisor.reloading();
-                        self.reload(file).await;
-                        self.supervisor.ready();
+                        supervisor.reloading();
+                        let hurry = CancellationToken::new();
+                        let told = async {
+                            orders.stop().await;
+                            hurry.cancel();
+                            orders.stop().await;
+                        };
+                        tokio::select! {
+                            () = self.reload(file, &hurry) => {}
+                            () = told => return End::Hurried,
+                            never = beat.keep(&supervisor) => match never {},
+                        }
+                        if hurry.is_cancelled() {
+                            break End::Stopped;
+                        }
+                        supervisor.ready();
                     }
                 },
                 going = head.changed() => if going.is_err() {
                     break End::LogFailed;
                 },
-                () = beat.next() => self.supervisor.alive(),
+                () = beat.next() => supervisor.alive(),
             }
         };
-        self.supervisor.stopping();
-        let again = async { while !matches!(next(&mut orders).await, Order::Stop) {} };
+        supervisor.stopping();
         tokio::select! {
             () = self.drain(end) => end,
-            () = again => End::Hurried,
+            () = orders.stop() => End::Hurried,
         }
-    }
-}
-
-/// The next order; never where nobody is left to give one.
-async fn next(orders: &mut mpsc::Receiver<Order>) -> Order {
-    match orders.recv().await {
-        Some(order) => order,
-        None => std::future::pending().await,
     }
 }
 
@@ -265,9 +266,8 @@ impl Base {
         Api { task, stop }
     }
 
-    fn rules(&self, config: &Config) -> Result<Rules, rules::EngineError> {
-        let flags = flags(Arc::clone(&self.inventory));
-        rules::start(config.rules.clone(), self.log.clone(), flags, Arc::clone(&self.metrics))
+    fn rules(&self, ready: rules::Ready) -> Rules {
+        ready.start(self.log.clone(), flags(Arc::clone(&self.inventory)), Arc::clone(&self.metrics))
     }
 
     fn forwarder(&self, config: &Config) -> Option<Forwarder> {
@@ -322,18 +322,8 @@ fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
 }
 
 /// The first events of a run: that it began, and what became of the store before.
-async fn announce(log: &Log, set_aside: Option<PathBuf>, beginning: Option<Beginning>) {
-    if let Some(path) = set_aside {
-        tracing::error!(
-            path = %path.display(),
-            "The event store was damaged. It was set aside, and a new one begun. What it holds: `vestibule outbox salvage {} --to \
-             FILE`.",
-            path.display()
-        );
-        append(log, store_replaced(&path)).await;
-    }
-    if let Some(beginning) = beginning {
-        let event = store_begun(&beginning);
+async fn announce(log: &Log, news: Vec<Event>) {
+    for event in news {
         tracing::error!(epoch = %log.epoch(), "{}", event.detail);
         append(log, event).await;
     }
@@ -342,40 +332,6 @@ async fn announce(log: &Log, set_aside: Option<PathBuf>, beginning: Option<Begin
         .attribute("version", env!("CARGO_PKG_VERSION"))
         .attribute("epoch", log.epoch().to_string());
     append(log, event).await;
-}
-
-/// The event of a damaged store that was set aside.
-pub(crate) fn store_replaced(path: &Path) -> Event {
-    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Event::new(Kind::GatewayStoreReplaced)
-        .detail(format!(
-            "the event store was damaged and set aside as {file}; a new one was begun; `vestibule outbox salvage {file} --to FILE` reads what it holds"
-        ))
-        .attribute("file", file)
-}
-
-/// The event of a new life in a store that has events already.
-pub(crate) fn store_begun(beginning: &Beginning) -> Event {
-    let Beginning { cause, after, before, at, set_aside } = beginning;
-    let event = match cause {
-        Cause::Restored => {
-            let aside = set_aside.as_ref().map_or(String::new(), |file| {
-                format!("; `vestibule outbox salvage {file} --config FILE` brings in what the store before it had not forwarded")
-            });
-            Event::new(Kind::GatewayStoreRestored)
-                .detail(format!("a backup with events up to {after} was restored; what came later is not here{aside}"))
-        }
-        Cause::Rewound => Event::new(Kind::GatewayStoreRewound).detail(format!(
-            "the store's write-ahead log was gone when the gateway started: events behind {after} of epoch {before} are lost, as \
-             far as they were not written back"
-        )),
-    };
-    let event =
-        event.attribute("after", *after).attribute("epoch_before", before.as_str()).attribute("at", at.to_string());
-    match set_aside {
-        Some(file) => event.attribute("file", file.as_str()),
-        None => event,
-    }
 }
 
 /// An event of the gateway itself, at this moment.

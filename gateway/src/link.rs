@@ -20,10 +20,8 @@ mod xfs4iot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +84,8 @@ struct Running {
 pub struct Links {
     shared: Shared,
     running: BTreeMap<Key, Running>,
+    /// Those that were closed, and may not have ended yet.
+    leaving: Vec<TaskTracker>,
 }
 
 /// What a change of the links has come to.
@@ -102,21 +102,24 @@ pub struct Changed {
 impl Links {
     /// Starts the links of each terminal, and the listeners that terminals share.
     pub fn start(shared: Shared, plan: Plan) -> Links {
-        let mut links = Links { shared, running: BTreeMap::new() };
+        let mut links = Links { shared, running: BTreeMap::new(), leaving: Vec::new() };
         links.open(plan.made());
         links
     }
 
     /// Closes what is not in the plan or is another there, then opens what is new; what is as it was is not touched. A link
-    /// that does not end within `patience` is left behind: its port is tried until it is free.
-    pub async fn change(&mut self, plan: Plan, patience: Duration) -> Changed {
+    /// that has not ended when it is `enough` is left behind: its port is tried until it is free.
+    pub async fn change(&mut self, plan: Plan, enough: impl Future<Output = ()>) -> Changed {
         let made = plan.made();
         let stays = |key: &Key, running: &Running| made.get(key) == Some(&running.made);
         let closed: Vec<(Key, Running)> = self.running.extract_if(.., |key, running| !stays(key, running)).collect();
         closed.iter().for_each(|(_, running)| running.stop.cancel());
+        self.leaving.retain(|tasks| !tasks.is_empty());
+        self.leaving.extend(closed.iter().map(|(_, running)| running.tasks.clone()));
         let ended = join_all(closed.iter().map(|(_, running)| running.tasks.wait()));
-        if timeout(patience, ended).await.is_err() {
-            tracing::warn!("A link that is no longer configured as it was did not end in time.");
+        tokio::select! {
+            _ = ended => {}
+            () = enough => tracing::warn!("A link that is no longer configured as it was did not end in time."),
         }
         for ((terminal, link), _) in &closed {
             if !made.contains_key(&(terminal.clone(), link.clone())) {
@@ -154,7 +157,8 @@ impl Links {
     /// Ends every link, and waits until what it was reading is in the log.
     pub async fn stop(self) {
         self.shared.stop.cancel();
-        join_all(self.running.values().map(|running| running.tasks.wait())).await;
+        let running = self.running.values().map(|running| &running.tasks);
+        join_all(running.chain(&self.leaving).map(TaskTracker::wait)).await;
     }
 }
 

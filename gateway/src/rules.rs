@@ -10,7 +10,6 @@
 //! removes them while everything runs. A file that cannot be loaded ([`load`]) leaves the plugin before it in force.
 
 mod bundled;
-mod check;
 mod contract;
 mod effects;
 mod engine;
@@ -20,6 +19,7 @@ mod instance;
 mod keeper;
 mod load;
 mod plugin;
+mod ready;
 mod state;
 mod strikes;
 mod subscription;
@@ -33,12 +33,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::Log;
-use crate::metrics::Metrics;
-
 pub use engine::EngineError;
 pub use keeper::Rules;
 pub use load::LoadError;
+pub use ready::Ready;
 pub use trial::{Answers, Trial, TrialError};
 
 /// Says whether the profile of a terminal says something of it: (terminal, flag), such as `reports_requests`.
@@ -93,15 +91,6 @@ impl Config {
     fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)
     }
-}
-
-/// Starts the rules. They are loaded on a thread of their own; those that are new here answer the events that are
-/// committed from this call on.
-///
-/// # Errors
-/// Where the wasm engine cannot be made or a thread cannot be started.
-pub fn start(config: Config, log: Log, terminals: TerminalFlags, metrics: Arc<Metrics>) -> Result<Rules, EngineError> {
-    Rules::start(config, log, terminals, metrics)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl From<StartError> for Exit {
             StartError::Store(OpenError::Folder { .. }) => Code::CannotCreate,
             StartError::Store(OpenError::InUse(_)) | StartError::Http { .. } => Code::Unavailable,
             StartError::Store(_) => Code::Io,
-            StartError::Exposed(..) | StartError::Tokens(_) | StartError::Tls(_) => Code::Config,
+            StartError::Exposed(..) | StartError::Unfit(_) => Code::Config,
             StartError::Metrics(_) | StartError::Rules(_) => Code::Software,
         };
         Exit::new(code, error.to_string())

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use crate::clock;
 use crate::config::Config;
 use crate::event::Event;
-use crate::gateway::{StartError, store_begun, store_replaced};
+use crate::gateway::StartError;
 use crate::link::upload::{Names, submission};
 use crate::log::{Log, OpenError, Opened, Submission};
 use crate::metrics::Metrics;
@@ -55,19 +55,19 @@ impl Import {
         let terminals = config.terminals();
         let inventory = Arc::new(Inventory::new(terminals));
         let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
-        let Opened { log, set_aside, newest_confirmed, beginning, .. } =
+        let opened =
             Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics)).map_err(|error| match error {
                 OpenError::InUse(_) => Exit::unavailable(format!("{error}; {}", instead(&config, &self.file))),
                 other => StartError::from(other).into(),
             })?;
+        let news = opened.news();
+        let Opened { log, newest_confirmed, .. } = opened;
         clock::configure(&config.clock, newest_confirmed);
         let profile =
             Profile::builtin(Protocol::Upload.usual_profile()).map_err(|error| software(error.to_string()))?;
         let names = Names::new(&document, &inventory, true).map_err(software)?;
         let mut submitted = submission(&document, &profile, &names, stamp);
-        let told =
-            set_aside.map(|path| store_replaced(&path)).into_iter().chain(beginning.map(|how| store_begun(&how)));
-        submitted.events.splice(0..0, told.map(|event| stamp("gateway", event).into()));
+        submitted.events.splice(0..0, news.into_iter().map(|event| stamp("gateway", event).into()));
         let outcome = commit(&log, submitted);
         log.close();
         let appended = outcome?;

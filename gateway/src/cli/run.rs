@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::logging;
+use super::signals::{Heard, Signals};
 use crate::config::Config;
 use crate::gateway::{End, Gateway, Order, Supervisor};
 
@@ -23,7 +24,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Runs until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the configuration read again.
+    /// Runs until SIGTERM or SIGINT; a second one, a second later or more, ends it at once. SIGHUP has the configuration read again.
     pub(super) fn execute(self) -> Result<(), Exit> {
         logging::start(self.json, "info");
         let config = match &self.config {
@@ -45,27 +46,34 @@ impl Run {
 }
 
 async fn run(config: Config, file: Option<PathBuf>) -> Result<End, Exit> {
-    let failed = |error: std::io::Error| Exit::io(error.to_string());
     // From here on no signal ends the process by itself.
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    let mut gateway = Gateway::start(config).await?;
+    let mut signals = Signals::catch().map_err(|error| Exit::io(error.to_string()))?;
+    // A start may take its time: it reads files, and a store that was not closed is looked through.
+    let runtime = tokio::runtime::Handle::current();
+    let starting = tokio::task::spawn_blocking(move || runtime.block_on(Gateway::start(config)));
+    let started = tokio::select! {
+        started = starting => started,
+        () = signals.stop() => {
+            tracing::info!("Told to stop before the start was over.");
+            return Ok(End::Stopped);
+        }
+    };
+    let mut gateway = started.map_err(|error| Exit::software(error.to_string()))??;
     gateway.supervised_by(Supervisor::from_environment());
     tracing::info!(http = %gateway.http, store = gateway.log.id_prefix(), "The gateway is running.");
     let (teller, orders) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
-            let order = tokio::select! {
-                _ = terminate.recv() => Order::Stop,
-                _ = interrupt.recv() => Order::Stop,
-                _ = hangup.recv() => match &file {
-                    Some(path) => Order::Reload(path.clone()),
-                    None => {
-                        tracing::warn!("There is no configuration file to read again: the gateway runs without one.");
-                        continue;
-                    }
-                },
+            let order = match (signals.next().await, &file) {
+                (Heard::Stop, _) => {
+                    tracing::info!("Told to stop.");
+                    Order::Stop
+                }
+                (Heard::Hangup, Some(path)) => Order::Reload(path.clone()),
+                (Heard::Hangup, None) => {
+                    tracing::warn!("There is no configuration file to read again: the gateway runs without one.");
+                    continue;
+                }
             };
             if teller.send(order).await.is_err() {
                 return;

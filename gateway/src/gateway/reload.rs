@@ -1,4 +1,5 @@
-//! Another configuration while everything runs: checked whole before anything is touched, then only what changed is.
+//! Another configuration while everything runs: read, checked and opened before anything is touched; then only
+//! what changed is.
 //!
 //! | changed | what happens |
 //! |---|---|
@@ -9,19 +10,22 @@
 //! | `auth`, `http` | new connections are served by them; requests that are under way are answered |
 //! | `gateway.id`, `gateway.site`, `log`, `http.listen` | refused, with the key: they need a restart |
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, append, broker, switches};
-use crate::auth::Auth;
-use crate::config::{Config, ConfigError, Fault, Faults};
+use super::changes::Changes;
+use super::prepare::{Ready, fault, prepare};
+use super::{Gateway, append};
+use crate::clock;
+use crate::config::{Config, ConfigError, Fault};
 use crate::event::{Event, Kind};
-use crate::{api, clock};
+use crate::rules::Rules;
 
 /// What cannot change while the gateway runs, and why.
 const FIXED: [(&str, &str); 4] = [
@@ -30,86 +34,55 @@ const FIXED: [(&str, &str); 4] = [
     ("log", "the event store is open"),
     ("http.listen", "the port is open"),
 ];
-/// Longest that a stage may take to end: a supervisor that waits for signs of life hears none meanwhile.
+/// Longest that a stage may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most faults that an event lists, and most characters of one.
 const FAULTS: usize = 20;
 const FAULT_CHARS: usize = 300;
 
-/// What a changed configuration needs, ready for use.
-struct Prepared {
-    auth: Option<Auth>,
-    tls: Option<api::Tls>,
+/// How long a change waits for a stage to end.
+#[derive(Clone, Copy)]
+struct Patience<'a> {
+    each: Duration,
+    /// The gateway is to stop: nothing is worth waiting for any more.
+    hurry: &'a CancellationToken,
 }
 
-/// The sections that are not as they were.
-#[derive(Clone, Copy, Debug)]
-struct Changes {
-    clock: bool,
-    auth: bool,
-    http: bool,
-    forward: bool,
-    rules: bool,
-    commands: bool,
-    terminals: bool,
-    rest: bool,
-}
-
-impl Changes {
-    fn between(old: &Config, new: &Config) -> Changes {
-        let broker_of_commands = |config: &Config| broker(config).filter(|_| config.commands.mqtt || relays(config));
-        let devices = |config: &Config| config.gateway.devices.clone();
-        Changes {
-            clock: old.clock != new.clock,
-            auth: differ(&old.auth, &new.auth),
-            http: differ(&old.http, &new.http),
-            forward: old.forward != new.forward,
-            rules: old.rules != new.rules,
-            commands: old.commands != new.commands
-                || switches(old) != switches(new)
-                || broker_of_commands(old) != broker_of_commands(new),
-            terminals: differ(&old.terminal, &new.terminal)
-                || old.listener != new.listener
-                || devices(old) != devices(new),
-            rest: old.gateway.drain_s != new.gateway.drain_s,
+impl Patience<'_> {
+    /// What a stage ends with; none where it took too long.
+    async fn wait<T>(self, stage: &str, ending: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            ended = ending => Some(ended),
+            () = self.over() => {
+                tracing::warn!("{stage} did not end in time.");
+                None
+            }
         }
     }
 
-    fn names(self) -> Vec<&'static str> {
-        let Changes { clock, auth, http, forward, rules, commands, terminals, rest } = self;
-        let all = [
-            (clock, "clock"),
-            (auth, "auth"),
-            (http, "http"),
-            (forward, "forward"),
-            (rules, "rules"),
-            (commands, "commands"),
-            (terminals, "terminals"),
-            (rest, "gateway"),
-        ];
-        all.into_iter().filter_map(|(changed, name)| changed.then_some(name)).collect()
+    async fn over(self) {
+        tokio::select! {
+            () = sleep(self.each) => {}
+            () = self.hurry.cancelled() => {}
+        }
     }
 }
 
 impl Gateway {
-    /// Takes another configuration, or keeps the one that is in force and says everything that is against the other.
-    pub(super) async fn reload(&mut self, file: PathBuf) {
-        // It names other files, and whoever reads waits for a disk.
-        let read = tokio::task::spawn_blocking(move || Config::load(&file)).await;
-        let faults =
-            match read.unwrap_or_else(|error| Err(ConfigError::Faults(Faults(vec![fault("", error.to_string())])))) {
-                Ok(new) => {
-                    let changes = Changes::between(&self.config, &new);
-                    let fixed = fixed(&self.config, &new);
-                    match if fixed.is_empty() { prepare(&new, changes) } else { Err(fixed) } {
-                        Ok(prepared) => return self.apply(new, changes, prepared).await,
-                        Err(faults) => faults,
-                    }
-                }
-                Err(ConfigError::Faults(faults)) => faults.0,
-                Err(error @ ConfigError::Read { .. }) => vec![fault("", error.to_string())],
-            };
-        self.refuse(faults).await;
+    /// Takes another configuration, or keeps the one that is in force and says everything that is against the other. With
+    /// `hurry` it leaves off where it stands: the gateway stops, and what was still to begin need not.
+    pub(super) async fn reload(&mut self, file: PathBuf, hurry: &CancellationToken) {
+        let old = self.config.clone();
+        // It names other files, plugins are compiled, and whoever reads waits for a disk.
+        let reading = tokio::task::spawn_blocking(move || read(&file, &old));
+        let read = tokio::select! {
+            read = reading => read,
+            () = hurry.cancelled() => return,
+        };
+        match read.unwrap_or_else(|error| Err(vec![fault("", error.to_string())])) {
+            Ok((new, changes, ready)) => self.apply(new, changes, ready, hurry).await,
+            Err(faults) => self.refuse(faults).await,
+        }
     }
 
     async fn refuse(&self, faults: Vec<Fault>) {
@@ -134,14 +107,14 @@ impl Gateway {
         append(&self.log, event).await;
     }
 
-    /// Everything has been checked: from here on nothing is refused.
-    async fn apply(&mut self, new: Config, changes: Changes, prepared: Prepared) {
-        let patience = (Duration::from_secs(new.gateway.drain_s) / 4).min(PATIENCE);
+    /// Everything has been checked and opened: from here on nothing is refused.
+    async fn apply(&mut self, new: Config, changes: Changes, ready: Ready, hurry: &CancellationToken) {
+        let patience = Patience { each: (Duration::from_secs(new.gateway.drain_s) / 4).min(PATIENCE), hurry };
         let base = &self.base;
         if changes.clock {
             clock::configure(&new.clock, None);
         }
-        if let Some(auth) = prepared.auth {
+        if let Some(auth) = ready.auth {
             self.auth = auth;
         }
 
@@ -156,43 +129,49 @@ impl Gateway {
                 let _ = gauges.remove_label_values(&[name]);
             }
         }
-        let links = self.links.change(base.plan(&new), patience).await;
+        let links = self.links.change(base.plan(&new), patience.over()).await;
+        if hurry.is_cancelled() {
+            return;
+        }
 
-        let commands = match self.commands.take() {
-            Some(running) if !changes.commands && !changes.auth => running,
-            running => {
-                if let Some(running) = running
-                    && timeout(patience, running.stop()).await.is_err()
-                {
-                    tracing::warn!("The commands did not end in time.");
-                }
-                base.commands(&new, &self.auth)
+        if changes.commands || changes.auth {
+            if let Some(running) = self.commands.take() {
+                patience.wait("The commands", running.stop()).await;
             }
-        };
-        if changes.rules {
+            if hurry.is_cancelled() {
+                return;
+            }
+            self.commands = Some(base.commands(&new, &self.auth));
+        }
+        if let Some(ready) = ready.rules {
             let rules = self.rules.take();
-            // A plugin runs once: the new ones wait for the end of those before.
-            if tokio::task::spawn_blocking(move || rules.map(crate::rules::Rules::stop)).await.is_err() {
-                tracing::error!("The rule engine ended in a panic.");
+            // A plugin runs once: the new ones wait for the end of those before, however long that takes.
+            let ending = tokio::task::spawn_blocking(move || rules.map(Rules::stop));
+            tokio::select! {
+                ended = ending => if ended.is_err() {
+                    tracing::error!("The rule engine ended in a panic.");
+                },
+                () = hurry.cancelled() => return,
             }
-            match base.rules(&new) {
-                Ok(rules) => self.rules = Some(rules),
-                Err(error) => tracing::error!(%error, "The rules cannot start; the gateway needs a restart."),
-            }
+            self.rules = Some(base.rules(ready));
         }
         if changes.forward {
             if let Some(forwarder) = self.forwarder.take() {
-                forwarder.stop(patience).await;
+                patience.wait("The connection to the broker", forwarder.stop(patience.each)).await;
+            }
+            if hurry.is_cancelled() {
+                return;
             }
             self.log.keep_for_broker(new.forward.is_some());
             self.forwarder = base.forwarder(&new);
         }
-        if changes.http || changes.auth || changes.commands {
+        if changes.serving()
+            && let Some(commands) = &self.commands
+        {
             // Both listen for a moment, so that nobody is turned away; whoever is served by the one before is served on.
-            let api = base.api(&new, &self.auth, prepared.tls, &commands);
+            let api = base.api(&new, &self.auth, ready.tls, commands);
             std::mem::replace(&mut self.api, api).stop.cancel();
         }
-        self.commands = Some(commands);
         self.config = new;
         self.tell(changes, links).await;
     }
@@ -216,16 +195,19 @@ impl Gateway {
     }
 }
 
-/// Opens what the changed sections name: a fault leaves everything as it is.
-fn prepare(new: &Config, changes: Changes) -> Result<Prepared, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut note = |path: &str, reason: String| faults.push(fault(path, reason));
-    let auth = changes.auth.then(|| Auth::open(new.auth.clone()));
-    let auth = auth.and_then(|opened| opened.map_err(|reason| note("auth.tokens", reason.to_string())).ok());
-    let serves = changes.http || changes.auth || changes.commands;
-    let tls = new.http.tls.clone().filter(|_| serves).map(api::Tls::open);
-    let tls = tls.and_then(|opened| opened.map_err(|reason| note("http.tls", reason)).ok());
-    if faults.is_empty() { Ok(Prepared { auth, tls }) } else { Err(faults) }
+/// Reads a configuration, and opens what of it is not as it was; or says all that is against it.
+fn read(file: &Path, old: &Config) -> Result<(Config, Changes, Ready), Vec<Fault>> {
+    let new = Config::load(file).map_err(|error| match error {
+        ConfigError::Faults(faults) => faults.0,
+        error @ ConfigError::Read { .. } => vec![fault("", error.to_string())],
+    })?;
+    let fixed = fixed(old, &new);
+    if !fixed.is_empty() {
+        return Err(fixed);
+    }
+    let changes = Changes::between(old, &new);
+    let ready = prepare(&new, old, changes)?;
+    Ok((new, changes, ready))
 }
 
 /// What of it needs a restart, key by key.
@@ -238,8 +220,9 @@ fn fixed(old: &Config, new: &Config) -> Vec<Fault> {
         let (before, after) = (at(&old, key), at(&new, key));
         let keys = match (&before, &after) {
             (Some(Value::Object(before)), Some(Value::Object(after))) => {
-                let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
-                changed.map(|(name, _)| format!("{key}.{name}")).collect()
+                let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+                let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+                changed.map(|name| format!("{key}.{name}")).collect()
             }
             _ if before == after => Vec::new(),
             _ => vec![key.to_owned()],
@@ -248,22 +231,6 @@ fn fixed(old: &Config, new: &Config) -> Vec<Fault> {
         faults.extend(keys.into_iter().map(|key| fault(&key, reason.clone())));
     }
     faults
-}
-
-fn fault(path: &str, reason: String) -> Fault {
-    Fault { path: path.to_owned(), reason }
-}
-
-/// Whether something is switched by way of the broker.
-fn relays(config: &Config) -> bool {
-    switches(config).values().any(|switch| switch.mqtt_topic.is_some())
-}
-
-fn differ(old: &impl Serialize, new: &impl Serialize) -> bool {
-    match (serde_json::to_value(old), serde_json::to_value(new)) {
-        (Ok(old), Ok(new)) => old != new,
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -288,27 +255,5 @@ mod tests {
             let found: Vec<String> = fixed(&old, &config(text)).into_iter().map(|fault| fault.path).collect();
             assert_eq!(found, keys, "{text}");
         }
-    }
-
-    #[test]
-    fn only_what_changed_is_touched() {
-        let link = "[[terminal]]\nname = 'atm'\nprofile = 'json-lines'\nlink = [{ name = 'l', protocol = 'jsonl', listen = '127.0.0.1:1' }]";
-        let old = config(link);
-        for (text, expected) in [
-            (link.to_owned(), vec![]),
-            (format!("forward.host = 'broker'\n{link}"), vec!["forward"]),
-            (format!("rules.bundled = []\ngateway.drain_s = 5\n{link}"), vec!["rules", "gateway"]),
-            (format!("clock.marks = ['/run/set']\nhttp.max_headers = 9\n{link}"), vec!["clock", "http"]),
-            (link.replace("127.0.0.1:1", "127.0.0.1:2"), vec!["terminals"]),
-            ("commands.ttl_s = 9".to_owned(), vec!["commands", "terminals"]),
-            (format!("auth.loopback = 'open'\n{link}"), vec!["auth"]),
-        ] {
-            assert_eq!(Changes::between(&old, &config(&text)).names(), expected, "{text}");
-        }
-        // The broker concerns commands where they come from there.
-        let (old, new) =
-            ("forward.host = 'a'\ncommands.mqtt = true\ncommands.mqtt_trust = 'broker'", "forward.host = 'b'");
-        let new = old.replace("forward.host = 'a'", new);
-        assert_eq!(Changes::between(&config(old), &config(&new)).names(), ["forward", "commands"]);
     }
 }

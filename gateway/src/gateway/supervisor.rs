@@ -1,5 +1,6 @@
 //! Telling systemd how it goes, by the socket that it names in the environment: ready, reloading, stopping, alive.
 
+use std::convert::Infallible;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -69,6 +70,14 @@ impl Supervisor {
 }
 
 impl Heartbeat {
+    /// Says that we live, again and again.
+    pub(super) async fn keep(&mut self, supervisor: &Supervisor) -> Infallible {
+        loop {
+            self.next().await;
+            supervisor.alive();
+        }
+    }
+
     pub(super) async fn next(&mut self) {
         match &mut self.0 {
             Some(beats) => drop(beats.tick().await),

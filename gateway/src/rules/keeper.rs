@@ -3,25 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::engine::{Engine, EngineError};
+use super::bundled;
 use super::folder::{Change, Folder, SETTLE};
 use super::load;
 use super::worker::{Context, Worker, gateway_event, lag};
-use super::{Config, TerminalFlags, bundled};
 use crate::event::{Event, Kind};
-use crate::log::{Log, PluginCommit, Submission};
-use crate::metrics::Metrics;
+use crate::log::{PluginCommit, Submission};
 
 /// How often the folder is looked at where nothing says that it changed: some file systems never say so.
 const POLL: Duration = Duration::from_secs(5);
 
-enum Message {
+#[derive(Debug)]
+pub(super) enum Message {
     /// The folder says that something changed.
     Touched,
     Stop,
@@ -35,23 +34,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub(super) fn start(
-        config: Config,
-        log: Log,
-        terminals: TerminalFlags,
-        metrics: Arc<Metrics>,
-    ) -> Result<Rules, EngineError> {
-        let engine = Arc::new(Engine::new(config.deadline(), config.memory_bytes)?);
-        let (messages, receiver) = mpsc::channel();
-        let begin = *log.head().borrow();
-        let folder = config.dir.clone().map(Folder::new);
-        let context = Context { config: Arc::new(config), engine, log, terminals, metrics };
-        expect_newcomers(&context, begin);
-        show_lag(&context, folder.as_ref(), begin);
-        let keeper = Keeper { context, folder, workers: BTreeMap::new(), touched: messages.clone(), watcher: None };
-        let thread =
-            thread::Builder::new().name("rule-keeper".to_owned()).spawn(move || keeper.run(&receiver, begin))?;
-        Ok(Rules { messages, thread: Some(thread) })
+    pub(super) fn new(messages: mpsc::Sender<Message>, thread: JoinHandle<()>) -> Rules {
+        Rules { messages, thread: Some(thread) }
     }
 
     /// Ends every plugin after its running batch, and waits for that.
@@ -86,6 +70,31 @@ enum Origin {
 struct InForce {
     worker: Worker,
     origin: Origin,
+}
+
+/// A keeper that has not begun.
+pub(super) struct Start {
+    keeper: Keeper,
+    messages: mpsc::Receiver<Message>,
+    begin: u64,
+}
+
+impl Start {
+    /// Notes where the rules begin; the other part is what the keeper is told by.
+    pub(super) fn new(context: Context) -> (Start, mpsc::Sender<Message>) {
+        let (touched, messages) = mpsc::channel();
+        let begin = *context.log.head().borrow();
+        let folder = context.config.dir.clone().map(Folder::new);
+        expect_newcomers(&context, begin);
+        show_lag(&context, folder.as_ref(), begin);
+        let keeper = Keeper { context, folder, workers: BTreeMap::new(), touched: touched.clone(), watcher: None };
+        (Start { keeper, messages, begin }, touched)
+    }
+
+    /// Keeps the rules until they are to stop.
+    pub(super) fn run(self) {
+        self.keeper.run(&self.messages, self.begin);
+    }
 }
 
 struct Keeper {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tests::{FIXTURE, wish};
-use super::{Config, Rules, TerminalFlags, start};
+use super::{Config, Ready, Rules, TerminalFlags};
 use crate::event::{Component, Device, Event, Kind};
 use crate::log::{self, Fold, Log, Stored, Submission};
 use crate::metrics::Metrics;
@@ -34,7 +34,7 @@ fn metrics() -> Arc<Metrics> {
 
 fn run(log: &Log, config: Config) -> Rules {
     let flags: TerminalFlags = Arc::new(|_, flag| flag == "reports_requests");
-    start(config, log.clone(), flags, metrics()).expect("starts")
+    Ready::new(config).expect("an engine").start(log.clone(), flags, metrics())
 }
 
 fn submit(log: &Log, event: Event) {
@@ -178,7 +178,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_misses_nothing() {
     submit(&log, wish("count"));
     let behind = *log.head().borrow();
     let metrics = metrics();
-    let rules = start(config, log.clone(), Arc::new(|_, _| false), Arc::clone(&metrics)).expect("starts");
+    let rules = Ready::new(config).expect("an engine").start(log.clone(), Arc::new(|_, _| false), Arc::clone(&metrics));
     assert!(metrics.rule_lag.with_label_values(&["fixture"]).get() >= 1, "{behind}");
     rules.stop();
     log.close();

@@ -5,6 +5,7 @@ mod auth;
 mod authority;
 mod bad_input;
 mod certificates;
+mod check;
 mod client;
 mod clock;
 mod command_broker;

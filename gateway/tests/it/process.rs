@@ -111,11 +111,16 @@ impl Process {
         kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a process id")), signal).expect("it runs");
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("is asked")
+    }
+
     /// How it ended; `limit` is how long that may take.
     pub(crate) async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("is asked") {
+            if let Some(status) = self.has_ended() {
                 return status;
             }
             assert!(begun.elapsed() < limit, "it still runs after {limit:?}: {}", self.output());

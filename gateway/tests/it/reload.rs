@@ -146,6 +146,75 @@ async fn a_bad_file_or_a_forbidden_change_leaves_everything_as_it_is_and_is_said
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_opened_is_refused_and_the_one_before_delivers_on() {
+    let broker = Mosquitto::start();
+    let mut subscriber = events(&broker).await;
+    let (here, there) = (free_port(), free_port());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address");
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(dir.path().join("plugins")).expect("is made");
+    std::fs::write(dir.path().join("plugins/cut.wasm"), "no plugin").expect("is written");
+    let forward = format!("forward.port = {}\n", broker.port());
+    let (stays, none) = (terminal("atm-1", here), "rules.bundled = []\n");
+    let mut gateway = Process::start_with(dir, &format!("{none}{forward}{stays}"), &[]).await;
+    let mut source = Source::connect(here).await;
+    let secured = |address: SocketAddr| {
+        let tls = "tls = { certificate = '/nowhere/c.pem', key = '/nowhere/k.pem', client = 'none' }";
+        terminal("atm-2", address).replace(" }]", &format!(", {tls} }}]"))
+    };
+    let shared = format!(
+        "[[listener]]\nname = 's'\nprotocol = 'jsonl'\nlisten = '{there}'\n\
+         tls = {{ certificate = '/nowhere/c.pem', key = '/nowhere/k.pem', client = 'none' }}\n"
+    );
+    let cases = [
+        (format!("{none}{forward}forward.tls.ca = '/nowhere/ca.pem'\n{stays}"), vec!["forward.tls"]),
+        (
+            format!("{none}{forward}forward.username = 'x'\nforward.password_file = '/nowhere/p'\n{stays}"),
+            vec!["forward.password_file"],
+        ),
+        (format!("{none}rules.dir = '/nowhere'\n{forward}{stays}"), vec!["rules.dir"]),
+        (format!("{none}rules.dir = '{{dir}}/plugins'\n{forward}{stays}"), vec!["rules.dir: cut.wasm"]),
+        (format!("{none}{forward}{stays}{}", secured(there)), vec!["terminal[1].link[0].tls"]),
+        (format!("{none}{forward}{stays}{shared}"), vec!["listener[0].tls"]),
+        (format!("{none}{forward}{stays}{}", terminal("atm-2", taken)), vec!["terminal[1].link[0].listen"]),
+        (
+            format!("{none}{forward}http.tls = {{ certificate = '/nowhere/c.pem', key = '/nowhere/k.pem' }}\n{stays}"),
+            vec!["http.tls"],
+        ),
+        (
+            format!(
+                "{none}rules.dir = '/nowhere'\n{forward}forward.tls.ca = '/nowhere/ca.pem'\n{stays}{}",
+                secured(taken)
+            ),
+            vec!["rules.dir", "forward.tls", "terminal[1].link[0].tls", "terminal[1].link[0].listen"],
+        ),
+    ];
+    for (nth, (text, keys)) in cases.into_iter().enumerate() {
+        gateway.reload(&text);
+        let refused = kind(&mut subscriber, "gateway.config_refused").await;
+        let faults = refused["data"]["attributes"]["faults"].to_string();
+        for key in keys {
+            assert!(faults.contains(key), "{key} not in {faults}");
+        }
+        let detail = format!("after {nth}");
+        say(&mut source, &detail).await;
+        until(&mut subscriber, |event| event["data"]["detail"] == detail.as_str()).await;
+        assert_eq!(gateway.figure("vestibule_config_fault").await, Some(1.0));
+    }
+    assert_eq!(gateway.figure("vestibule_config_reloads_total{outcome=\"applied\"}").await, None);
+    assert!(TcpStream::connect(there).await.is_err(), "nothing of it was applied");
+    // A serial line that is not there may still be plugged in.
+    let serial = "[[terminal]]\nname = 'atm-2'\nprofile = 'triton'\n\
+                  link = [{ name = 'journal', protocol = 'triton', serial = '/dev/nowhere' }]\n";
+    gateway.reload(&format!("{none}{forward}{stays}{serial}"));
+    let reloaded = kind(&mut subscriber, "gateway.config_reloaded").await;
+    assert_eq!(reloaded["data"]["attributes"]["links_kept"], 1, "{reloaded}");
+    say(&mut source, "the same connection").await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_come_in_and_which_rules_are_in_force_change_while_it_runs() {
     let port = free_port();
     let link = terminal("atm-1", port);
