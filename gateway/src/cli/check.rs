@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Exit;
+use super::store::is_running;
 use crate::config::{Config, Fault, Faults};
 use crate::gateway::{Survey, survey};
-use crate::{forward, log};
+use crate::forward;
 
 /// How long the broker may take to take a connection.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ impl Check {
         let config = Config::load(&self.config)?;
         let Survey { mut faults, doubts } = match self.no_environment {
             true => Survey::default(),
-            false => survey(&config, log::is_in_use(&config.log.dir)),
+            false => survey(&config, is_running(&config.log.dir)),
         };
         if !self.no_environment {
             let mut note = |path: &str, reason| faults.push(Fault { path: path.to_owned(), reason });

@@ -57,7 +57,7 @@ impl Envelope {
         let unnumbered = Front { seq: stored.seq, id: "", terminal_seq: stored.terminal_seq };
         let Front { seq, id, terminal_seq } = stored.front().unwrap_or(unnumbered);
         // Writing to a string cannot fail.
-        let _ = write!(out, r#"{id}","type":"vestibule.{}","subject":"#, event.kind.name());
+        let _ = write!(out, r#"{id}","type":"vestibule.{}","subject":"#, stored.kind_name());
         push_json(&mut out, &event.terminal);
         if let Some(time) = event.occurred_at.or(event.received_at) {
             let _ = write!(out, r#","time":"{time}""#);

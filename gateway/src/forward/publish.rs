@@ -25,7 +25,7 @@ impl Session {
         let payload = self.envelope.wrap(stored, replayed);
         let Some(limits) = self.config.batch.clone() else {
             let content = self.describes(payload::CONTENT_TYPE);
-            let topic = self.topics.event(&stored.event);
+            let topic = self.topics.event(&stored.event.terminal, &stored.kind_name());
             let publication = Publication { topic, payload: payload.into(), retain: false, content };
             return self.send(connection, Message::Event(stored.seq), publication, now);
         };

@@ -8,7 +8,6 @@
 use std::fmt::Write;
 
 use super::identity::Identity;
-use crate::event::Event;
 
 /// Most bytes of a topic that MQTT can carry.
 pub(super) const MAX_BYTES: usize = 65_535;
@@ -53,11 +52,10 @@ impl Topics {
     }
 
     /// `{root}/{site}/{terminal}/event/{kind with / for .}`
-    pub(super) fn event(&self, event: &Event) -> String {
-        let kind = event.kind.name();
-        let mut topic = String::with_capacity(self.front.len() + event.terminal.len() + kind.len() + 16);
+    pub(super) fn event(&self, terminal: &str, kind: &str) -> String {
+        let mut topic = String::with_capacity(self.front.len() + terminal.len() + kind.len() + 16);
         topic.push_str(&self.front);
-        push_level(&mut topic, &event.terminal);
+        push_level(&mut topic, terminal);
         topic.push_str("/event/");
         topic.extend(kind.chars().map(|c| if c == '.' { '/' } else { c }));
         topic
@@ -129,9 +127,7 @@ mod tests {
     }
 
     fn event_topic(terminal: &str) -> String {
-        let mut event = Event::new(Kind::SupplyLow);
-        event.terminal = terminal.to_owned();
-        topics().event(&event)
+        topics().event(terminal, Kind::SupplyLow.name())
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::front::Front;
 use super::journal::day_number;
 use super::place::place;
-use super::{Stored, Undated};
+use super::{Stored, Undated, foreign};
 use crate::event::Event;
 use crate::normalize;
 use crate::protocol::journal::LocalTime;
@@ -55,7 +55,7 @@ impl Dating {
     pub(super) fn stored(&self, row: &Row<'_>) -> rusqlite::Result<Arc<Stored>> {
         let (boot, boot_ms): (i64, i64) = (row.get(2)?, row.get(3)?);
         let json: String = row.get(4)?;
-        let event = serde_json::from_str(&json).map_err(|error| unreadable(error.into()))?;
+        let event = foreign::read(&json).map_err(|error| unreadable(error.into()))?;
         let here = (boot == self.present).then_some(boot_ms);
         let stored = Stored {
             seq: place(row.get(0)?),
@@ -65,7 +65,9 @@ impl Dating {
             json: json.into_boxed_str(),
         };
         let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(origin) = origins.get(&boot).filter(|_| stored.event.time_synced == Some(false)) else {
+        let Some(origin) =
+            origins.get(&boot).filter(|_| stored.event.time_synced == Some(false) && !stored.is_foreign())
+        else {
             return Ok(Arc::new(stored));
         };
         corrected(stored, *origin, boot_ms).map(Arc::new)

@@ -94,12 +94,6 @@ pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Whether a process has the store in this folder open.
-pub fn is_in_use(dir: &Path) -> bool {
-    // Taken and let go at once where nobody has it.
-    File::open(dir.join("events.lock")).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
 /// Makes the data folder where it is missing, and has its name written down: what is synced in a folder that has no name
 /// after a power cut is lost with it, and SQLite syncs no folder but its own.
 fn make(dir: &Path) -> io::Result<()> {
@@ -140,7 +134,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let store = open(dir.path()).expect("opens");
         assert!(matches!(open(dir.path()), Err(OpenError::InUse(_))));
-        assert!(is_in_use(dir.path()));
         let epoch = store.epoch.clone();
         drop(store);
         assert_eq!(open(dir.path()).expect("opens again").epoch, epoch);

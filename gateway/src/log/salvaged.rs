@@ -3,11 +3,11 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Stored;
 use super::failure::Fault;
 use super::front::Front;
 use super::place::number;
 use super::transaction::{Ledger, Written};
+use super::{Stored, foreign};
 use crate::event::Event;
 
 /// The ids of what was brought in stand among those that sources gave, for a terminal that has no name.
@@ -33,7 +33,7 @@ impl Salvaged {
         if !front.is_sound() {
             return Err(format!("its id {} is not of its place {}", front.id, front.seq));
         }
-        let event = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let event = foreign::read(json).map_err(|error| error.to_string())?;
         Ok(Salvaged { event, json: json.into() })
     }
 

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::front::Front;
 use super::place::place;
-use super::{LogError, Records};
-use crate::event::Event;
+use super::{LogError, Records, foreign};
 
 /// Faults of one sort that are told; the rest are counted.
 const TOLD: usize = 10;
@@ -120,7 +119,7 @@ impl Records {
                         continue;
                     }
                 };
-                let (front, event) = match (Front::read(&json), serde_json::from_str::<Event>(&json)) {
+                let (front, event) = match (Front::read(&json), foreign::read(&json)) {
                     (Some(front), Ok(event)) if front.is_sound() => (front, event),
                     (_, Err(error)) => {
                         rows.add(format!("event {seq} cannot be read: {error}"));

@@ -228,8 +228,9 @@ impl Follower {
             self.submit(first.seq - 1, vec![event])?;
         }
         let filter = &self.instance.plugin().filter;
-        // What was salvaged from another store was answered there.
-        let wanted = |stored: &Arc<Stored>| filter.wants(&self.id, &stored.event) && !stored.is_salvaged();
+        // What was salvaged from another store was answered there; of what a newer version wrote the plugin has no number.
+        let passed = |stored: &Stored| stored.is_salvaged() || stored.is_foreign();
+        let wanted = |stored: &Arc<Stored>| filter.wants(&self.id, &stored.event) && !passed(stored);
         let wanted: Vec<_> = read.into_iter().filter(wanted).collect();
         self.answer(&wanted)?;
         if self.cursor < last && self.strikes.pause(Instant::now()).is_none() {

@@ -17,6 +17,7 @@ mod dashboards;
 mod demo;
 mod desk;
 mod disk;
+mod downgrade;
 mod embedded_broker;
 mod events;
 mod fake_broker;

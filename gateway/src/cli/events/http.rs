@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 use super::{Asked, Screen};
 use crate::cli::door::{Door, Line};
 use crate::cli::exit::{Code, Exit};
-use crate::event::Event;
-use crate::log::{Front, Stored};
+use crate::log::Stored;
 
 /// Events of one page, at most what the gateway gives at once.
 const PAGE: u64 = 1000;
@@ -69,7 +68,7 @@ fn page(text: &str) -> Result<Page<'_>, Exit> {
 /// Shows a page; false where nothing more is wanted.
 fn print(page: &Page<'_>, screen: &mut Screen) -> Result<bool, Exit> {
     for event in &page.events {
-        if let Some(stored) = stored(event.get())
+        if let Some(stored) = Stored::read(event.get())
             && !screen.show(&stored)?
         {
             return Ok(false);
@@ -163,7 +162,7 @@ fn listen(
             if let Some(place) = seen.take() {
                 *id = place;
             }
-            let event = stored(&std::mem::take(&mut data));
+            let event = Stored::read(&std::mem::take(&mut data));
             if let Some(event) = event
                 && !screen.show(&event)?
             {
@@ -175,11 +174,4 @@ fn listen(
             }
         }
     }
-}
-
-/// An event as it was sent. Its place is not told apart from the number in its id: they differ only where it was salvaged.
-fn stored(json: &str) -> Option<Stored> {
-    let front = Front::read(json)?;
-    let event: Event = serde_json::from_str(json).ok()?;
-    Some(Stored { seq: front.seq, terminal_seq: front.terminal_seq, boot_ms: None, event, json: json.into() })
 }
