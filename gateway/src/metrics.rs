@@ -79,6 +79,7 @@ metrics! {
     log_free_bytes: IntGauge = "vestibule_log_free_bytes", "Bytes free on the disk of the store; -1 where the system does not say.";
     log_accepting: IntGauge = "vestibule_log_accepting", "1 while new events are accepted, 0 while there is no room for them.";
     log_not_accepted: IntCounter = "vestibule_log_not_accepted_total", "Submissions refused because there was no room.";
+    log_waits_for_clock: IntGauge = "vestibule_log_waits_for_clock", "1 where nothing is thrown away by its age, because the clock has leapt ahead and nothing confirms it.";
     log_pruned: IntCounterVec = "vestibule_log_pruned_total", "What retention took off, event or journal_line, by reason: age, max_mb, reserve.", ["what", "reason"];
     log_checkpoints: IntCounterVec = "vestibule_log_checkpoints_total", "Checkpoints of the write-ahead log by outcome: done, blocked by a reader, full, failed.", ["outcome"];
     log_written_bytes: IntCounter = "vestibule_log_written_bytes_total", "Bytes that this process has had written to disks, by the system's count.";

@@ -44,7 +44,8 @@ impl Records {
         let mut ends = Vec::new();
         for table in GROWING.iter().filter(|table| tables.iter().any(|name| name == *table)) {
             let newest = self.ask(|connection| last(connection, table))?;
-            let mut end = 0;
+            // Lines that were salvaged stand below 0.
+            let mut end = i64::MIN;
             while end < newest {
                 let (count, reached) = self.slice(&copy, table, end, SLICE)?;
                 if count == 0 {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::failure::is_damage;
+use super::open::open_reader;
 use super::{FILE, LogError, Records, life};
 
 /// A store up to this size is checked whole, as at a start.
@@ -49,27 +51,19 @@ pub fn fit(dir: &Path) -> Result<(), Unfit> {
     if path.with_extension("db.suspect").exists() {
         return Err(damaged("a read has met damage"));
     }
-    let records = Records::at(&path).map_err(|error| match is_store(&path) {
-        true => Unfit::Unreadable(error),
-        false => damaged("it is no database"),
-    })?;
-    if found.len() > CHECK_BYTES {
-        return Ok(());
-    }
-    let verdict = records.ask(|connection| connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)));
+    let unreadable = |error: rusqlite::Error| Unfit::Unreadable(LogError::Unreadable(format!("{}: {error}", path.display())));
+    let question = if found.len() > CHECK_BYTES { "SELECT 'ok' FROM sqlite_schema LIMIT 1" } else { "PRAGMA quick_check(1)" };
+    let verdict = open_reader(&path)
+        .and_then(|connection| connection.query_row(question, [], |row| row.get::<_, String>(0)));
     match verdict {
-        Ok(verdict) if String::as_str(&verdict) == "ok" => Ok(()),
-        Ok(verdict) => Err(damaged(&verdict)),
-        Err(error) => Err(damaged(&error.to_string())),
+        Ok(verdict) if verdict == "ok" => {}
+        Ok(verdict) => return Err(damaged(&verdict)),
+        Err(error) if is_damage(&error) => return Err(damaged(&error.to_string())),
+        Err(error) => return Err(unreadable(error)),
     }
-}
-
-/// Whether it begins as every database of SQLite does.
-fn is_store(path: &Path) -> bool {
-    use std::io::Read;
-    let mut front = [0; 16];
-    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut front));
-    read.is_ok() && &front == b"SQLite format 3\0"
+    // Of this version?
+    Records::at(&path)?;
+    Ok(())
 }
 
 #[cfg(test)]

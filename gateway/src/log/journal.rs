@@ -12,7 +12,6 @@ use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
 use super::open::open_reader;
-use super::place::place;
 use super::{FILE, LogError};
 
 /// Lines read at most for one page: bounds the time of a search that finds nothing.
@@ -57,8 +56,8 @@ pub enum Undated {
 /// A line as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptLine {
-    /// Its number, in the order of arrival over all terminals.
-    pub id: u64,
+    /// Its number, in the order of arrival over all terminals; of lines that were salvaged from another store, at most 0.
+    pub id: i64,
     /// The terminal that printed it.
     pub terminal: String,
     /// The link it came by.
@@ -178,7 +177,7 @@ const SELECT: &str = "SELECT id, day, link, received_ms, printed_at, text FROM j
     AND (day > ?4 OR id > ?5) ORDER BY day, id LIMIT ?6";
 
 fn read(connection: &Connection, search: &Search, most: i64) -> rusqlite::Result<Page> {
-    let after = search.after.unwrap_or(Cursor { day: i64::MIN, id: 0 });
+    let after = search.after.unwrap_or(Cursor { day: i64::MIN, id: i64::MIN });
     let from = search.from.map_or(i64::MIN, day_number).max(after.day);
     let to = search.to.map_or(i64::MAX, day_number);
     let mut select = connection.prepare_cached(SELECT)?;
@@ -191,7 +190,7 @@ fn read(connection: &Connection, search: &Search, most: i64) -> rusqlite::Result
         let text: String = row.get(5)?;
         if search.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text.as_bytes())) {
             page.lines.push(KeptLine {
-                id: place(cursor.id),
+                id: cursor.id,
                 terminal: search.terminal.clone(),
                 link: row.get(2)?,
                 received_at: Timestamp::from_millisecond(row.get(3)?).unwrap_or(Timestamp::UNIX_EPOCH),

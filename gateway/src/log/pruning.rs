@@ -15,6 +15,7 @@ mod age;
 mod events;
 mod force;
 mod journals;
+mod leap;
 mod pages;
 mod sources;
 
@@ -73,6 +74,9 @@ pub(super) struct Pruning {
     next_sweep: Instant,
     next_journals: Instant,
     next_walk: Instant,
+    /// How long a clock must have gone behind a leap that nobody confirmed, and whether that is waited for.
+    settles: SignedDuration,
+    waits: bool,
     age: age::Sweep,
     force: force::Sweep,
     sources: sources::Walk,
@@ -96,6 +100,8 @@ impl Pruning {
             next_sweep: now,
             next_journals: now,
             next_walk: now,
+            settles: leap::SETTLES,
+            waits: false,
             age: age::Sweep::default(),
             force: force::Sweep::default(),
             sources: sources::Walk::default(),
@@ -199,11 +205,36 @@ impl Pruning {
         Ok(slice)
     }
 
+    /// Whether nothing goes by its age because the clock has leapt ahead and nobody confirms it.
+    pub(super) fn waits_for_clock(&self) -> bool {
+        self.waits
+    }
+
+    /// The time by which things are old; `None` where no clock can be believed that far.
+    fn today(&mut self, connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+        let Some(now) = clock::fit_for_retention() else { return Ok(None) };
+        let is_confirmed = clock::now().1 == Some(true);
+        let since = if is_confirmed { None } else { leap::since(connection, now, self.settles)? };
+        if let Some(since) = since.filter(|_| !self.waits) {
+            tracing::warn!(
+                %since,
+                "The clock is more than a week ahead of the events before, and nothing confirms it: nothing is thrown away by its age \
+                 until it is confirmed, or has gone on for a week."
+            );
+        }
+        self.waits = since.is_some();
+        Ok(if self.waits { None } else { Some(now) })
+    }
+
     /// Journal lines that are old enough. A clock that is known to be wrong prunes nothing.
     fn old_journals(&mut self, connection: &Connection, slice: &mut Slice) -> rusqlite::Result<()> {
         let mut pruned = 0;
-        if let (Some(keep), Some(now)) = (self.keep_journals, clock::fit_for_retention()) {
-            pruned = journals::prune(connection, now.checked_sub(keep).unwrap_or(Timestamp::MIN))?;
+        if let (Some(keep), Some(now)) = (self.keep_journals, self.today(connection)?) {
+            let before = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
+            pruned = journals::prune(connection, before)?;
+            if pruned == 0 {
+                pruned = journals::prune_ahead(connection, before, now)?;
+            }
         }
         slice.lines += place(pruned);
         slice.reason = "age";
@@ -213,7 +244,7 @@ impl Pruning {
 
     /// Events that are old enough, and that nobody needs.
     fn aged(&mut self, connection: &Connection, upto: u64) -> rusqlite::Result<Vec<events::Row>> {
-        let now = clock::fit_for_retention();
+        let now = self.today(connection)?;
         let mut rows = Vec::new();
         if let (Some(keep), Some(now)) = (self.keep, now) {
             rows = self.age.next(connection, upto, now.checked_sub(keep).unwrap_or(Timestamp::MIN), now)?;

@@ -31,11 +31,11 @@ impl Job {
     /// Whether it is written where nothing new is accepted: positions with their effects, the steps of commands that were
     /// taken before, and what the gateway tells of itself.
     pub(super) fn is_essential(&self) -> bool {
-        let Submission { journal, register, commands, plugin, salvaged, .. } = &self.submission;
+        let Submission { journal, register, commands, plugin, salvaged, relics, .. } = &self.submission;
         if plugin.is_some() {
             return true;
         }
-        if !salvaged.is_empty() {
+        if !salvaged.is_empty() || !relics.is_empty() {
             return false;
         }
         if !commands.is_empty() {

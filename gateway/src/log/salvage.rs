@@ -4,14 +4,17 @@
 //! missing half hides the rest; each event is judged by its own JSON form.
 
 mod mark;
+mod relics;
 mod rows;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use self::mark::Due;
 pub use self::mark::wrecks;
+use self::relics::Relics;
 use self::rows::{as_dead_letter, as_event, as_progress, as_root, as_source_id, as_terminal};
 use super::pages::{Pages, Row};
 use super::progress::Progress;
@@ -23,6 +26,9 @@ const SLICE: usize = 64;
 /// The page on which the table of events begins, where the table of contents cannot be read: the schema puts it there.
 const ROOT: u32 = 6;
 
+/// One is salvaged at a time: lines of journals get their places beforehand.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A store as it lies there.
 #[derive(Debug)]
 pub struct Wreck {
@@ -30,6 +36,7 @@ pub struct Wreck {
     stand: Stand,
     /// Where the events are that are wanted, in their order.
     found: Vec<Found>,
+    relics: Relics,
     survey: Survey,
     is_store: bool,
 }
@@ -134,6 +141,10 @@ pub struct BroughtIn {
     pub new: u64,
     /// Brought in before, or here anyway.
     pub known: u64,
+    /// Lines of journals that are new in this log.
+    pub lines: u64,
+    /// Commands that were not known here.
+    pub commands: u64,
 }
 
 impl Wreck {
@@ -143,8 +154,8 @@ impl Wreck {
     /// Where it cannot be opened.
     pub fn open(path: &Path, wanted: Wanted) -> io::Result<Wreck> {
         let pages = Pages::open(path)?;
-        let (mut stand, mut evidence) = (Stand::default(), Evidence::default());
-        let unreadable_pages = each(&pages, |_, _, row| {
+        let (mut stand, mut evidence, mut relics) = (Stand::default(), Evidence::default(), Relics::default());
+        let unreadable_pages = each(&pages, |page, index, row| {
             if let Some(found) = as_progress(&row) {
                 // A stale page may have an older one: what counts is that nothing is left out.
                 if stand.progress.as_ref().is_none_or(|known| found.floor < known.floor) {
@@ -154,6 +165,7 @@ impl Wreck {
                 stand.letters.push(seq);
             } else {
                 evidence.note(&row);
+                relics.note(page, index, &row);
             }
         });
         stand.letters.sort_unstable();
@@ -197,7 +209,7 @@ impl Wreck {
             lost_at_least,
         };
         let is_store = events > 0 || stand.progress.is_some() || evidence.root.is_some();
-        Ok(Wreck { pages, stand, found, survey, is_store })
+        Ok(Wreck { pages, stand, found, relics, survey, is_store })
     }
 
     /// What is known of it.
@@ -221,6 +233,15 @@ impl Wreck {
         self.read(self.found.iter())
     }
 
+    /// Whether the event at this place is among those that are wanted.
+    fn holds(&self, place: u64) -> bool {
+        self.found.binary_search_by_key(&place, |found| found.place).is_ok()
+    }
+
+    fn row(&self, page: u32, row: u16) -> Option<Row> {
+        self.pages.row(page, &self.pages.page(page)?, row)
+    }
+
     fn read<'a>(&'a self, found: impl Iterator<Item = &'a Found>) -> impl Iterator<Item = Salvaged> {
         let mut last: (u32, Vec<u8>) = (0, Vec::new());
         found.filter_map(move |found| {
@@ -234,16 +255,18 @@ impl Wreck {
 }
 
 impl Log {
-    /// Brings the events of a wreck in that were not forwarded, each once however often this is done, and appends an event that
-    /// tells of it. `file` is the name that it bears. Blocks.
+    /// Brings the events of a wreck in that were not forwarded, each once however often this is done, with what else it holds that
+    /// must not be forgotten, and appends an event that tells of it. `file` is the name that it bears. Blocks.
     ///
     /// # Errors
     /// Where the log has stopped; what was brought in by then stays.
     pub fn salvage(&self, wreck: &Wreck, file: &str) -> Result<BroughtIn, LogError> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut brought = BroughtIn::default();
+        let before = *self.head().borrow();
+        self.bring_relics(wreck, &mut brought)?;
         let pending = wreck.found.iter().filter(|found| wreck.stand.is_pending(found.place));
         let mut events = wreck.read(pending).filter(|event| event.life() != self.id_prefix()).peekable();
-        let before = *self.head().borrow();
         while events.peek().is_some() {
             let slice: Vec<Salvaged> = events.by_ref().take(SLICE).collect();
             let count = u64::try_from(slice.len()).unwrap_or(u64::MAX);
@@ -264,7 +287,8 @@ impl Log {
             tracing::error!(%error, "The data folder cannot be looked at for stores that were set aside.");
             Vec::new()
         });
-        for path in wrecks.into_iter().filter(|path| self.due(path) == Due::Salvage) {
+        // The newest first: it may have forwarded what an older one still has.
+        for path in wrecks.into_iter().rev().filter(|path| self.due(path) == Due::Salvage) {
             let shown = path.display();
             let wreck = match Wreck::open(&path, Wanted::Pending) {
                 Ok(wreck) => wreck,
@@ -336,6 +360,8 @@ fn told(file: &str, brought: BroughtIn, survey: &Survey, before: u64) -> Event {
         .attribute("file", file)
         .attribute("events", brought.new)
         .attribute("known", brought.known)
+        .attribute("journal_lines", brought.lines)
+        .attribute("commands", brought.commands)
         .attribute("lost", survey.lost.map_or_else(|| "unknown".into(), serde_json::Value::from))
         .attribute("lost_at_least", survey.lost_at_least)
         .attribute("unreadable_pages", survey.unreadable_pages)

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{CommandChange, NewLine, PluginCommit, RegisterRow, Salvaged};
+use super::{CommandChange, NewLine, PluginCommit, RegisterRow, Relic, Salvaged};
 use crate::event::Event;
 
 /// What is submitted at once is committed at once, or not at all.
@@ -22,6 +22,8 @@ pub struct Submission {
     pub clock: Option<Timestamp>,
     /// Events of another store, brought in with the ids that they had.
     pub salvaged: Vec<Salvaged>,
+    /// What else of that store is brought in.
+    pub relics: Vec<Relic>,
 }
 
 /// An event to append.

@@ -13,7 +13,7 @@ use super::failure::Fault;
 use super::front::Front;
 use super::place::{number, place};
 use super::register::{self, RegisterRow};
-use super::{Fold, NewEvent, Receipt, Stored, Submission, journal, plugin};
+use super::{Fold, NewEvent, Receipt, Stored, Submission, journal, plugin, relics};
 use crate::clock;
 use crate::event::Event;
 
@@ -111,6 +111,9 @@ impl Ledger {
         }
         for salvaged in submission.salvaged {
             written.receipt.salvaged += u64::from(self.bring_in(connection, salvaged, &mut written)?);
+        }
+        for relic in submission.relics {
+            relics::write(connection, relic, self.head, &mut written)?;
         }
         // What was sent again was kept the first time.
         let repeats = |event: usize| repeated.binary_search(&event).is_ok();

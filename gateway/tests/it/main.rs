@@ -47,6 +47,7 @@ mod stop;
 mod subscriber;
 mod terminals;
 mod tls;
+mod tools;
 mod traps;
 mod triton;
 mod uplink;

@@ -39,16 +39,29 @@ pub(super) fn received(json: &str) -> Option<Timestamp> {
 }
 
 /// When an event came, where that can be believed.
-fn believed(json: &str, now: Timestamp) -> Option<Timestamp> {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dated {
+    pub(super) at: Timestamp,
+    /// Whether the clock was known to be right.
+    pub(super) confirmed: bool,
+}
+
+/// When an event came, where that can be believed.
+pub(super) fn dated(json: &str, now: Timestamp) -> Option<Dated> {
     let received: Received = serde_json::from_str(json).ok()?;
     let at = received.received_at.filter(|_| received.time_synced != Some(false))?;
-    let ahead = now.checked_add(AHEAD).unwrap_or(Timestamp::MAX);
-    (at.as_second() >= FIRST_S && at <= ahead).then_some(at)
+    let is_likely = at.as_second() >= FIRST_S && at <= ahead(now);
+    is_likely.then_some(Dated { at, confirmed: received.time_synced == Some(true) })
+}
+
+/// A later date is not believed.
+pub(super) fn ahead(now: Timestamp) -> Timestamp {
+    now.checked_add(AHEAD).unwrap_or(Timestamp::MAX)
 }
 
 fn age(json: &str, before: Timestamp, now: Timestamp) -> Age {
-    match believed(json, now) {
-        Some(at) if at < before => Age::Old,
+    match dated(json, now) {
+        Some(dated) if dated.at < before => Age::Old,
         Some(_) => Age::Recent,
         None => Age::Odd,
     }

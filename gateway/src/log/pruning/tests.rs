@@ -34,7 +34,8 @@ impl Store {
                 .expect("adds");
         }
         connection.execute_batch("COMMIT").expect("commits");
-        let pruning = Pruning::new(&config);
+        // Its old events are years old, and its others of today: no clock was wrong there.
+        let pruning = Pruning { settles: SignedDuration::ZERO, ..Pruning::new(&config) };
         Store { connection, progress: Progress::default(), pruning, head: events, _dir: dir }
     }
 
@@ -236,4 +237,23 @@ fn a_budget_counts_what_the_store_holds() {
     let most = (32 << 20) - WAL_BYTES.unsigned_abs();
     assert!(used <= most && used > most / 2, "{used} of {most}");
     assert!(!store.pruning.over);
+}
+
+#[test]
+fn a_clock_that_leaps_ahead_throws_nothing_away_until_it_has_gone_for_a_week() {
+    let mut store = Store::new(keep(90), 2000);
+    store.settle(Outcome::Forwarded, 1, 2000);
+    // So they look where the clock shows two years later since the event before the last.
+    store.date(1..=1998, LONG_AGO, None);
+    store.pruning.settles = leap::SETTLES;
+    store.run(&needs(true, &[]), false);
+    assert!(store.pruning.waits_for_clock());
+    assert_eq!(store.left().len(), 2000);
+    for (seq, days) in [(1999, 8), (2000, 5)] {
+        let at = Timestamp::now() - SignedDuration::from_hours(24 * days);
+        store.date(seq..=seq, &at.to_string(), None);
+    }
+    store.run(&needs(true, &[]), false);
+    assert!(!store.pruning.waits_for_clock());
+    assert_eq!(store.left(), [1999, 2000]);
 }

@@ -37,6 +37,7 @@ impl Writer {
             self.followers.retain(|follower| follower.send(Moved::GivenUp).is_ok());
         }
         self.progress = progress;
+        self.metrics.log_waits_for_clock.set(i64::from(self.pruning.waits_for_clock()));
         for (what, count) in [("event", slice.events), ("journal_line", slice.lines)] {
             if count > 0 {
                 self.metrics.log_pruned.with_label_values(&[what, slice.reason]).inc_by(count);
