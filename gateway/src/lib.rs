@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod auth;
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod command;

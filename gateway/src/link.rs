@@ -5,7 +5,6 @@
 //! down instead of filling memory.
 
 mod address;
-mod backoff;
 mod config;
 mod dial;
 mod flood;
@@ -35,6 +34,9 @@ use crate::metrics::Metrics;
 use crate::profile::Profile;
 use crate::protocol::Protocol;
 use crate::terminals::{Inventory, Terminal};
+
+/// First and longest pause before a new try.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// The links of one terminal, each with the profile it is decoded by.
 pub type Profiled = Vec<(Config, Arc<Profile>)>;

@@ -3,23 +3,22 @@
 //!
 //! ```text
 //! Broker ─ settings, files ─→ Door ─→ Client ─ words ↔ packets ─ wire
-//!                   Round: which broker is tried next, and when
+//!   Keeper ─ one connection after the other ─ Round: which broker is tried next, and when
 //! ```
 
 mod address;
-mod backoff;
 mod broker;
 mod client;
+mod keeper;
 mod round;
 mod tls;
 mod wire;
 
 pub use self::address::Address;
-pub(crate) use self::backoff::{Backoff, chance};
 pub use self::broker::Broker;
-pub(crate) use self::broker::{Door, Unfit};
+pub(crate) use self::broker::Unfit;
 pub(crate) use self::client::{Broken, Client};
-pub(crate) use self::round::Round;
+pub(crate) use self::keeper::{Ended, Keeper, Opened};
 pub use self::tls::Tls;
 pub use self::wire::Version;
 pub(crate) use self::wire::{

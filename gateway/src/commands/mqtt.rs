@@ -18,11 +18,9 @@ use super::{Config, Counter};
 use crate::auth::Auth;
 use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
-use crate::mqtt::{Broken, Broker, Greeting, Resume, Round, Unfit, Verdict};
+use crate::mqtt::{Broken, Broker, Ended, Greeting, Keeper, Opened, Resume, Verdict};
 use connection::Connection;
 
-/// A connection that lasted this long was a good one; so was one that has carried something.
-const STABLE: Duration = Duration::from_secs(10);
 /// Commands that the broker may bring before the first is acknowledged.
 const AT_ONCE: u16 = 16;
 
@@ -129,10 +127,6 @@ impl Publisher {
 enum Lost {
     #[error("{0}")]
     Client(#[from] Broken),
-    #[error("{0}")]
-    File(#[from] Unfit),
-    #[error("it takes no QoS 1")]
-    Unsuitable,
     #[error("it did not answer us within {0:?}")]
     AckTimeout(Duration),
     #[error("a command could not be kept")]
@@ -142,13 +136,9 @@ enum Lost {
 }
 
 impl Lost {
-    /// The outcome of an attempt, as a metric label.
-    fn outcome(&self) -> &'static str {
-        match self {
-            Lost::Client(broken) => broken.outcome(),
-            Lost::Unsuitable => "refused",
-            Lost::File(_) | Lost::AckTimeout(_) | Lost::NotKept | Lost::Log(_) => "failed",
-        }
+    /// Whether it was the broker, or the line, that ended it.
+    fn is_cut(&self) -> bool {
+        matches!(self, Lost::Client(broken) if broken.is_cut())
     }
 }
 
@@ -164,7 +154,7 @@ enum Left {
 /// All connections, one after the other.
 pub(super) struct Session {
     parts: Parts,
-    round: Round,
+    keeper: Keeper,
     wanted: mpsc::Receiver<Wanted>,
     connected: watch::Sender<bool>,
 }
@@ -173,75 +163,57 @@ pub(super) struct Session {
 pub(super) fn session(parts: Parts) -> (Publisher, Session) {
     let (sender, wanted) = mpsc::channel(4);
     let (connected, watched) = watch::channel(false);
-    let round = Round::new(parts.broker.addresses.clone(), parts.broker.reconnect);
-    (Publisher { wanted: sender, connected: watched }, Session { parts, round, wanted, connected })
+    let attempts = parts.metrics.commands_connections.clone();
+    let keeper = Keeper::new(parts.broker.clone(), attempts, "commands come once it is back", parts.stop.clone());
+    (Publisher { wanted: sender, connected: watched }, Session { parts, keeper, wanted, connected })
 }
 
 impl Session {
     /// Connects again and again until it is stopped, or the log has stopped.
     pub(super) async fn run(mut self) {
-        while !self.parts.stop.is_cancelled() {
-            let mut good = false;
-            let end = self.connect(&mut good).await;
-            let was_up = self.connected.send_if_modified(std::mem::take);
+        let greeting = Greeting {
+            client_id: self.parts.broker.client_id.clone(),
+            keep_alive_s: self.parts.broker.keep_alive_s,
+            will: None,
+            session: self.parts.resume(),
+        };
+        while let Some(opened) = self.keeper.connect(&greeting).await {
+            self.connected.send_replace(true);
+            let end = self.serve(opened).await;
+            self.connected.send_replace(false);
             self.parts.metrics.commands_connected.set(0);
             match end {
-                Ok(Left::Stopped) => return,
-                Ok(Left::ForNewFiles) => continue,
-                Err(Lost::Log(LogError::Stopped)) => return,
-                Err(lost) => {
-                    let reason = lost.to_string();
-                    if !was_up {
-                        self.parts.metrics.commands_connections.with_label_values(&[lost.outcome()]).inc();
-                    }
-                    let what = if was_up { "Lost the broker" } else { "Not connected to the broker" };
-                    if let Some(address) = self.round.complain(&reason) {
-                        tracing::warn!(broker = %address, reason, "{what}, where commands come from; trying again.");
-                    }
-                }
-            }
-            if let Some(pause) = self.round.next(good) {
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = self.parts.stop.cancelled() => return,
+                Ok(Left::Stopped) | Err((Lost::Log(LogError::Stopped), _)) => return,
+                Ok(Left::ForNewFiles) => {}
+                Err((lost, good)) => {
+                    self.keeper.lost(&Ended { why: lost.to_string(), cut: lost.is_cut(), good });
                 }
             }
         }
     }
 
-    /// One connection from its first byte to its end. `good` tells whether it carried something or lasted for a while.
-    async fn connect(&mut self, good: &mut bool) -> Result<Left, Lost> {
-        let Session { parts, round, wanted, connected } = self;
-        let Some(address) = round.current().cloned() else { return Err(Lost::Unsuitable) };
-        let broker = parts.broker.clone();
-        let door = tokio::task::spawn_blocking(move || broker.door(address)).await;
-        let door = door.map_err(|error| Unfit("internal", error.to_string()))??;
-        let greeting = Greeting {
-            client_id: parts.broker.client_id.clone(),
-            keep_alive_s: parts.broker.keep_alive_s,
-            will: None,
-            session: parts.resume(),
-        };
-        let (client, limits) = tokio::select! {
-            opened = door.open(&greeting) => opened?,
-            () = parts.stop.cancelled() => return Ok(Left::Stopped),
-        };
-        if !limits.acknowledges {
-            return Err(Lost::Unsuitable);
+    /// One connection from the broker's welcome to its end; with a loss, whether it was a good one: it carried something,
+    /// or lasted for a while and not by our waiting for an answer.
+    async fn serve(&mut self, opened: Opened) -> Result<Left, (Lost, bool)> {
+        let Opened { client, limits, watch, address, is_news } = opened;
+        if is_news {
+            let (version, resumed) = (self.parts.broker.version.name(), limits.resumed);
+            tracing::info!(broker = %address, version, resumed, "Connected to the broker for commands.");
         }
-        round.connected();
-        let (broker, resumed) = (round.current().map(ToString::to_string), limits.resumed);
-        tracing::info!(broker, version = parts.broker.version.name(), resumed, "Connected to the broker for commands.");
-        connected.send_replace(true);
-        parts.metrics.commands_connections.with_label_values(&["connected"]).inc();
         let since = Instant::now();
-        let mut connection = Connection::new(parts, client, limits, door.watch);
-        let end = connection.serve(wanted).await;
-        *good = connection.carried() || since.elapsed() >= STABLE;
-        if end.is_ok() {
-            connection.leave().await;
+        let mut connection = Connection::new(&self.parts, client, limits, watch);
+        let end = connection.serve(&mut self.wanted).await;
+        match end {
+            Ok(left) => {
+                connection.leave().await;
+                Ok(left)
+            }
+            Err(lost) => {
+                let waited = if let Lost::AckTimeout(patience) = lost { patience } else { Duration::ZERO };
+                let good = connection.carried() || Keeper::is_good(since.elapsed().saturating_sub(waited));
+                Err((lost, good))
+            }
         }
-        end
     }
 }
 

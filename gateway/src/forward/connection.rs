@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -72,6 +72,10 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) dead_letters: u64,
     pub(super) accepted: u64,
+    /// Since when.
+    pub(super) since: Instant,
+    /// Since when the broker has put off whatever it answered.
+    pub(super) refusing: Option<Instant>,
     /// Brisk acknowledgements in a row.
     pub(super) brisk: usize,
     pub(super) watch: Watch,
@@ -104,6 +108,8 @@ impl Connection {
             phase: Phase::Forwarding,
             dead_letters: 0,
             accepted: 0,
+            since: now,
+            refusing: None,
             brisk: 0,
             watch,
         }
@@ -136,6 +142,13 @@ impl Connection {
     /// Events that the broker took.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
+    }
+
+    /// For how long the broker has answered everything, and not only put it off: until the first message was sent that it
+    /// owes us an answer to.
+    pub(super) fn served(&self, now: Instant) -> Duration {
+        let until = [self.window.oldest(), self.refusing].into_iter().flatten().fold(now, Instant::min);
+        until.saturating_duration_since(self.since)
     }
 
     /// Messages not yet acknowledged.

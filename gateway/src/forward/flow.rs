@@ -12,6 +12,9 @@ use crate::log::{LogError, Outcome, Revived, Stored};
 
 /// At stop, a rest of events up to this long is still sent.
 const SHORT_REST: u64 = 1024;
+/// A broker may put everything off for so many times the patience with an acknowledgement, where there is another: a minute
+/// by default.
+const PUTS_OFF: u32 = 6;
 /// Most of those that are tried again at once.
 const FORBIDDEN_AT_ONCE: usize = 64;
 
@@ -133,6 +136,11 @@ impl Session {
             return Err(Lost::AckTimeout(patience));
         }
         connection.client.keep_alive(now, patience)?;
+        let others = self.broker.addresses.len() > 1;
+        let refusing = connection.refusing.filter(|_| others).map(|since| now.saturating_duration_since(since));
+        if refusing.is_some_and(|refusing| refusing > patience * PUTS_OFF) {
+            return Err(Lost::TakesNothing(patience * PUTS_OFF));
+        }
         if connection.is_forwarding()
             && let Some(usable) = self.broker.changed_files(&mut connection.watch).await
         {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{Backoff, chance};
+use crate::backoff::Backoff;
 
 /// First and longest pause before what was put off is sent again.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -18,7 +18,7 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(now: Instant) -> Self {
-        Held { waiting: VecDeque::new(), due: now, backoff: Backoff::new(PAUSE.0, PAUSE.1) }
+        Held { waiting: VecDeque::new(), due: now, backoff: Backoff::new(PAUSE) }
     }
 
     /// Events that wait.
@@ -39,7 +39,7 @@ impl Held {
     }
 
     fn pause(&mut self, now: Instant) -> Duration {
-        let pause = self.backoff.next(chance());
+        let pause = self.backoff.next();
         self.due = now + pause;
         pause
     }

@@ -14,21 +14,26 @@ use super::states::IsThere;
 use super::topic::{Topics, client_id};
 use crate::log::{Log, LogError, Moved, Progress, Revived, Settled};
 use crate::metrics::Metrics;
-use crate::mqtt::{Broken, Broker, Round, Unfit};
+use crate::mqtt::{Broken, Broker, Keeper};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("{0}")]
     Client(#[from] Broken),
-    #[error("the broker is not fit: {0}")]
-    Unsuitable(&'static str),
     #[error("the broker did not acknowledge a message within {0:?}")]
     AckTimeout(Duration),
-    #[error("{0}")]
-    File(#[from] Unfit),
+    #[error("the broker put everything off for {0:?}, and there is another")]
+    TakesNothing(Duration),
     #[error("{0}")]
     Log(#[from] LogError),
+}
+
+impl Lost {
+    /// Whether it was the broker, or the line, that ended it.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Lost::Client(broken) if broken.is_cut())
+    }
 }
 
 /// Why we left a connection in order.
@@ -64,8 +69,6 @@ pub(super) struct Session {
     /// and again.
     pub(super) limit: u16,
     pub(super) stop: CancellationToken,
-    /// Which broker is tried now, or connected.
-    pub(super) round: Round,
 }
 
 impl Session {
@@ -90,7 +93,6 @@ impl Session {
             moves: mpsc::unbounded_channel().1,
             refused: HashMap::new(),
             limit: config.window,
-            round: Round::new(config.addresses(), config.reconnect_ms.pauses()),
             broker: config.broker(client_id),
             config,
             identity,
@@ -142,8 +144,8 @@ impl Session {
     }
 
     /// Shows which broker is in use.
-    pub(super) fn show_broker(&self, connected: bool) {
-        for (address, current) in self.round.all() {
+    pub(super) fn show_broker(&self, keeper: &Keeper, connected: bool) {
+        for (address, current) in keeper.all() {
             let gauge = self.metrics.forward_broker.with_label_values(&[address.to_string().as_str()]);
             gauge.set(i64::from(connected && current));
         }

@@ -9,11 +9,10 @@ use super::connection::Connection;
 use super::flow;
 use super::health::Status;
 use super::session::{Left, Lost, Session};
+use crate::backoff::chance;
 use crate::log::LogError;
-use crate::mqtt::{Broken, Client, Door, Greeting, Limits, Resume, Unfit, chance};
+use crate::mqtt::{Ended, Greeting, Keeper, Opened, Resume};
 
-/// A connection that lasted this long was a good one; so was one that took a whole window of events.
-const STABLE: Duration = Duration::from_secs(10);
 /// How often the gauges are brought up to date while nothing happens.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -24,84 +23,92 @@ impl Session {
             Ok((progress, moves)) => (self.progress, self.moves) = (progress, moves),
             Err(error) => return tracing::error!(%error, "the forwarder's position cannot be read"),
         }
-        self.refresh(0);
-        while !self.stop.is_cancelled() {
-            self.show_broker(false);
-            let mut good = false;
-            let mut connected = false;
-            let end = self.connect(&mut connected, &mut good).await;
+        let attempts = self.metrics.forward_connections.clone();
+        let mut keeper = Keeper::new(self.broker.clone(), attempts, "events are kept", self.stop.clone());
+        loop {
             self.metrics.forward_connected.set(0);
-            self.show_broker(false);
+            self.show_broker(&keeper, false);
             self.refresh(0);
+            // Half of the random number: what every JSON reader can hold.
+            let number = u32::try_from(chance() >> 32).unwrap_or_default();
+            let end = match self.opened(&mut keeper, number).await {
+                Ok(None) => return,
+                Ok(Some(opened)) => {
+                    self.metrics.forward_connected.set(1);
+                    self.show_broker(&keeper, true);
+                    self.serve(opened, number).await
+                }
+                Err(error) => Err((error.into(), false)),
+            };
             match end {
                 Ok(Left::Stopped) => return,
-                Ok(Left::ForNewFiles) => continue,
-                Err(Lost::Log(LogError::Stopped)) => {
+                Ok(Left::ForNewFiles) => {}
+                Err((Lost::Log(LogError::Stopped), _)) => {
                     return tracing::error!("the forwarder ends: the event log has stopped");
                 }
-                Err(lost) => self.complain(&lost, connected),
-            }
-            if let Some(pause) = self.round.next(good)
-                && self.pause(pause).await.is_err()
-            {
-                return tracing::error!("the forwarder ends: the event log has stopped");
+                Err((lost, good)) => {
+                    if matches!(lost, Lost::AckTimeout(_)) {
+                        self.limit = (self.limit / 2).max(1);
+                    }
+                    keeper.lost(&Ended { why: lost.to_string(), cut: lost.is_cut(), good });
+                }
             }
         }
     }
 
-    /// One connection from its first byte to its end. `connected` tells whether the broker had accepted us, `good`
-    /// whether it took something from us or lasted for a while.
-    async fn connect(&mut self, connected: &mut bool, good: &mut bool) -> Result<Left, Lost> {
-        self.catch_up(None).await?;
-        self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
-        let Some(address) = self.round.current().cloned() else { return Err(Lost::Unsuitable("it has no address")) };
-        let broker = self.broker.clone();
-        let door = tokio::task::spawn_blocking(move || broker.door(address)).await;
-        let door = door.map_err(|error| Unfit("internal", error.to_string()))??;
-        // Half of the random number: what every JSON reader can hold.
-        let number = u32::try_from(chance() >> 32).unwrap_or_default();
+    /// The next connection that a broker accepts; meanwhile the gauges are kept. `None` where we are asked to stop.
+    async fn opened(&mut self, keeper: &mut Keeper, number: u32) -> Result<Option<Opened>, LogError> {
         let greeting = Greeting {
             client_id: self.broker.client_id.clone(),
             keep_alive_s: self.broker.keep_alive_s,
             will: Some(self.health(Status::Offline, number)),
             session: Resume::Never,
         };
-        let Some((client, limits)) = self.welcome(&door, &greeting).await? else { return Ok(Left::Stopped) };
-        if !limits.acknowledges {
-            return Err(Lost::Unsuitable("it takes no QoS 1"));
-        }
-        let mut connection = Connection::new(self, client, limits, door.watch, number);
-        let since = Instant::now();
-        *connected = true;
-        self.metrics.forward_connections.with_label_values(&["connected"]).inc();
-        self.metrics.forward_connected.set(1);
-        self.show_broker(true);
-        let pending = self.progress.pending(*self.head.borrow());
-        self.round.connected();
-        if let Some(address) = self.round.current() {
-            tracing::info!(broker = %address, version = self.config.version.name(), pending, "connected to the broker");
-        }
-        self.publish_health(&mut connection, Status::Online)?;
-        let end = self.forward(&mut connection).await;
-        self.save(&connection);
-        *good = since.elapsed() >= STABLE || connection.accepted() >= u64::from(self.config.window);
-        if end.is_ok() {
-            connection.client.leave().await;
-        }
-        end
-    }
-
-    /// Waits for the broker's acceptance; `None` where we were asked to stop first.
-    async fn welcome(&self, door: &Door, greeting: &Greeting) -> Result<Option<(Client, Limits)>, Broken> {
-        let mut connect = pin!(door.open(greeting));
+        let mut connecting = pin!(keeper.connect(&greeting));
         let mut refresh = time::interval(REFRESH);
         loop {
             tokio::select! {
-                connected = &mut connect => return connected.map(Some),
-                () = self.stop.cancelled() => return Ok(None),
-                _ = refresh.tick() => self.refresh(0),
+                opened = &mut connecting => return Ok(opened),
+                _ = refresh.tick() => {
+                    self.catch_up(None).await?;
+                    self.refresh(0);
+                }
             }
         }
+    }
+
+    /// One connection from the broker's welcome to its end; with a loss, whether it was a good one.
+    async fn serve(&mut self, opened: Opened, number: u32) -> Result<Left, (Lost, bool)> {
+        let Opened { client, limits, watch, address, is_news } = opened;
+        self.catch_up(None).await.map_err(|error| (error.into(), false))?;
+        self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
+        let mut connection = Connection::new(self, client, limits, watch, number);
+        if is_news {
+            let pending = self.progress.pending(*self.head.borrow());
+            tracing::info!(broker = %address, version = self.config.version.name(), pending, "connected to the broker");
+        }
+        let end = match self.publish_health(&mut connection, Status::Online) {
+            Ok(()) => self.forward(&mut connection).await,
+            Err(lost) => Err(lost),
+        };
+        self.save(&connection);
+        match end {
+            Ok(left) => {
+                connection.client.leave().await;
+                Ok(left)
+            }
+            Err(lost) => {
+                let good = self.was_good(&connection, &lost, Instant::now());
+                Err((lost, good))
+            }
+        }
+    }
+
+    /// Whether the broker did what it is there for: it took a whole window of events, or left nothing unanswered for a while.
+    /// To have accepted us, and to stay, is not enough: another broker may take what this one does not.
+    fn was_good(&self, connection: &Connection, lost: &Lost, now: Instant) -> bool {
+        !matches!(lost, Lost::TakesNothing(_))
+            && (connection.accepted() >= u64::from(self.config.window) || Keeper::is_good(connection.served(now)))
     }
 
     async fn forward(&mut self, connection: &mut Connection) -> Result<Left, Lost> {
@@ -148,41 +155,5 @@ impl Session {
         }
         self.metrics.forward_held.set(i64::try_from(connection.held()).unwrap_or(i64::MAX));
         self.refresh(connection.in_flight());
-    }
-
-    /// Counts an attempt that failed, and says what is wrong when it was not said before.
-    fn complain(&mut self, lost: &Lost, connected: bool) {
-        if !connected {
-            let outcome = match lost {
-                Lost::Client(broken) => broken.outcome(),
-                Lost::Unsuitable(_) => "refused",
-                _ => "failed",
-            };
-            self.metrics.forward_connections.with_label_values(&[outcome]).inc();
-        }
-        if matches!(lost, Lost::AckTimeout(_)) {
-            self.limit = (self.limit / 2).max(1);
-        }
-        let reason = lost.to_string();
-        if let Some(address) = self.round.complain(&reason) {
-            let what = if connected { "lost the broker" } else { "not connected to the broker" };
-            tracing::warn!(broker = %address, reason, "{what}; events are kept");
-        }
-    }
-
-    /// Waits before the next attempt, or until we are asked to stop.
-    async fn pause(&mut self, pause: Duration) -> Result<(), LogError> {
-        let mut pause = pin!(time::sleep(pause));
-        let mut refresh = time::interval(REFRESH);
-        loop {
-            tokio::select! {
-                () = &mut pause => return Ok(()),
-                () = self.stop.cancelled() => return Ok(()),
-                _ = refresh.tick() => {
-                    self.catch_up(None).await?;
-                    self.refresh(0);
-                }
-            }
-        }
     }
 }

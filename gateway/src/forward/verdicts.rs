@@ -57,6 +57,7 @@ impl Session {
             Verdict::Accepted => {
                 self.metrics.forward_published.inc();
                 connection.later.relax();
+                connection.refusing = None;
                 for seq in seqs {
                     connection.accepted += 1;
                     if self.refused.remove(&seq).is_some() {
@@ -66,6 +67,7 @@ impl Session {
                 }
             }
             Verdict::Later(reason) => {
+                connection.refusing.get_or_insert(now);
                 for seq in seqs {
                     if let Some(pause) = connection.later.hold(seq, now) {
                         tracing::warn!(reason, ?pause, "the broker puts events off; they are sent again");

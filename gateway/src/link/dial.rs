@@ -7,9 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::Address;
-use super::backoff::Backoff;
 use super::intake::Intake;
+use super::PAUSES;
 use super::session::{End, serve};
+use crate::backoff::Backoff;
 use crate::event::{Event, Kind};
 
 /// How long name lookup and connecting may take.
@@ -17,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Keeps a connection until the gateway stops; a terminal that is not there is tried again after a growing pause.
 pub(super) async fn run(address: Address, intake: Arc<Intake>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(PAUSES);
     let mut missing = Missing::default();
     intake.show_up(false);
     while !intake.stop().is_cancelled() {

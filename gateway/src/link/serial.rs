@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tokio::time::sleep;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
-use super::backoff::Backoff;
 use super::config::{Line, Parity};
 use super::intake::Intake;
+use super::PAUSES;
 use super::session::{End, serve};
+use crate::backoff::Backoff;
 use crate::event::{Event, Kind};
 
 /// Reads the port until the gateway stops; one that is not there is tried again after a growing pause.
 pub(super) async fn run(path: PathBuf, line: Line, intake: Arc<Intake>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(PAUSES);
     let mut missing = false;
     intake.show_up(false);
     while !intake.stop().is_cancelled() {

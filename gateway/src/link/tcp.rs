@@ -8,10 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-use super::backoff::Backoff;
 use super::intake::Intake;
+use super::PAUSES;
 use super::session::{End, serve};
 use super::tls::Tls;
+use crate::backoff::Backoff;
 use crate::event::{Event, Kind};
 
 /// The pause after a connection could not be accepted (no more file descriptors, say).
@@ -29,7 +30,7 @@ pub(super) async fn listen(address: SocketAddr, intake: Arc<Intake>) {
 }
 
 async fn bind(address: SocketAddr, intake: &Intake) -> Option<TcpListener> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(PAUSES);
     let mut failed = false;
     loop {
         match TcpListener::bind(address).await {

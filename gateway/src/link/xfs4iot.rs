@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::Address;
-use super::backoff::Backoff;
 use super::dial::Missing;
 use super::intake::Intake;
+use super::PAUSES;
 use super::session::End;
+use crate::backoff::Backoff;
 use crate::event::{Event, Kind};
 use crate::protocol::xfs4iot::{Query, Service};
 use reset::Board;
@@ -39,7 +40,7 @@ const FAILURES: u32 = 3;
 
 /// Hears a terminal's services until the gateway stops; what is not there is tried again after a growing pause.
 pub(super) async fn run(address: Address, intake: Arc<Intake>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(PAUSES);
     let mut missing = Missing::default();
     intake.show_up(false);
     while !intake.stop().is_cancelled() {
@@ -140,7 +141,7 @@ async fn hear_all(address: &Address, services: BTreeSet<Service>, intake: &Arc<I
         let Ok((service, up)) = ended else { continue };
         was_up |= up;
         if live.load(Ordering::Relaxed) > 0 && !intake.stop().is_cancelled() {
-            tasks.spawn(start(service, Backoff::LONGEST));
+            tasks.spawn(start(service, PAUSES.1));
         }
     }
     was_up
@@ -166,7 +167,7 @@ async fn keep(
     intake: &Arc<Intake>,
     (live, board): (&AtomicUsize, &Arc<Board>),
 ) -> bool {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(PAUSES);
     let (mut was_up, mut failures) = (false, 0);
     loop {
         let opened = tokio::select! {

@@ -63,6 +63,11 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
+    /// Whether it was the broker, or the line, that ended a connection, and not we.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self, Broken::Ended(_) | Broken::Closed | Broken::Failed(_))
+    }
+
     /// The outcome of a connection attempt, as a metric label.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
@@ -197,14 +202,21 @@ impl Client {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Word, Broken>> {
-        self.poll_write(context).map_err(failed)?;
+        // What a broker says before it hangs up is heard, although nothing can be written any more.
+        let mut mute = self.poll_write(context).err();
         loop {
             if let Some(word) = self.heard()? {
                 return Poll::Ready(Ok(word));
             }
             let mut chunk = [std::mem::MaybeUninit::uninit(); CHUNK];
             let mut chunk = ReadBuf::uninit(&mut chunk);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk)).map_err(failed)?;
+            match (Pin::new(&mut self.stream).poll_read(context, &mut chunk), mute.take()) {
+                (Poll::Pending, Some(error)) => return Poll::Ready(Err(failed(error))),
+                (read, broken) => {
+                    mute = broken;
+                    ready!(read).map_err(failed)?;
+                }
+            }
             if chunk.filled().is_empty() {
                 return Poll::Ready(Err(Broken::Closed));
             }
