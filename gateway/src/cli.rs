@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod health;
 mod import;
+mod interrupt;
 mod journal;
 mod line;
 mod logging;

@@ -59,7 +59,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-pub use self::backup::Copied;
+pub use self::backup::{Copied, CopyError};
 use self::board::Board;
 pub use self::board::Standing;
 pub use self::commands::{CommandChange, CommandFilter, KeptCommand};
@@ -85,7 +85,7 @@ pub use self::restore::{RestoreError, restore};
 pub use self::retention::missed;
 pub use self::salvage::{BroughtIn, Survey, Wanted, Wreck, wrecks};
 pub use self::salvaged::Salvaged;
-pub use self::space::NoRoom;
+pub use self::space::{NoRoom, cramped};
 pub use self::start::Opened;
 pub use self::status::{Oldest, Position, Status};
 pub use self::submission::{NewEvent, Receipt, Submission};

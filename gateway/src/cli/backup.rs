@@ -10,11 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::exit::Exit;
+use super::interrupt;
 use crate::config::Config;
-use crate::log::Records;
+use crate::log::{CopyError, Records};
 
 /// The list of what a backup holds.
 pub(super) const MANIFEST: &str = "manifest.json";
+/// In front of the name of one that is not whole yet.
+const UNFINISHED: &str = ".vestibule-backup-";
 /// The store in it.
 pub(super) const STORE: &str = "events.db";
 
@@ -68,14 +71,26 @@ impl Backup {
             _ => Path::new("."),
         };
         let cannot = |error: io::Error| Exit::cannot_create(format!("{}: {error}", self.to.display()));
-        // It goes away again where anything fails.
-        let folder = tempfile::Builder::new().prefix(".vestibule-backup-").tempdir_in(parent).map_err(cannot)?;
+        interrupt::watch();
+        clear_away(parent);
+        // It goes away again where anything fails, and is locked as long as somebody works on it.
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(cannot)?;
+        let held = File::open(folder.path()).map_err(cannot)?;
+        // A file system that knows no locks is cleared away by nobody.
+        let _ = held.try_lock();
         let store = folder.path().join(STORE);
-        let copied = records.copy_to(&store).map_err(|error| Exit::io(error.to_string()))?;
+        let copied = records.copy_to(&store, interrupt::goes_on).map_err(|error| match error {
+            CopyError::Interrupted => interrupt::interrupted(),
+            CopyError::Target(why) => Exit::io(format!("{}: {why}", self.to.display())),
+            CopyError::Source(error) => Exit::io(error.to_string()),
+        })?;
         let mut names = vec![STORE.to_owned()];
         for (name, from) in others(&config, &self.config).map_err(|error| Exit::io(error.to_string()))? {
-            copy(&from, &folder.path().join(&name))
-                .map_err(|error| Exit::io(format!("{}: {error}", from.display())))?;
+            interrupt::check()?;
+            copy(&from, &folder.path().join(&name)).map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull => cannot(error),
+                _ => Exit::io(format!("{}: {error}", from.display())),
+            })?;
             names.push(name);
         }
         let files: io::Result<Vec<Entry>> = names.into_iter().map(|name| entry(folder.path(), name)).collect();
@@ -111,6 +126,17 @@ impl Backup {
             manifest.files.len()
         )
         .map_err(|error| Exit::io(error.to_string()))
+    }
+}
+
+/// Takes away what backups left here that were killed.
+fn clear_away(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let is_nobodys = File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if is_nobodys && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

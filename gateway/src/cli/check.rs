@@ -38,6 +38,7 @@ impl Check {
         if !self.no_environment {
             let mut note = |path: &str, reason| faults.push(Fault { path: path.to_owned(), reason });
             writable(&config.log.dir).into_iter().for_each(|reason| note("log.dir", reason));
+            crate::log::cramped(&config.log).into_iter().for_each(|reason| note("log.dir", reason));
             let brokers = config.forward.iter().flat_map(forward::Config::addresses);
             let silent = brokers.filter_map(|at| reachable(&at.host, at.port));
             silent.for_each(|reason| note("forward", reason));

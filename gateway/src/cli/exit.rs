@@ -26,7 +26,7 @@ pub(super) enum Code {
     CannotCreate = 73,
     /// Reading or writing failed.
     Io = 74,
-    /// Left at once, at a second signal.
+    /// Left at once, at a second signal; or interrupted, with what was begun cleared away.
     Hurried = 75,
     /// The configuration is wrong.
     Config = 78,

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::backup::{MANIFEST, Manifest, STORE, entry};
 use super::exit::Exit;
+use super::interrupt;
 use crate::config::Config;
 use crate::gateway::StartError;
 use crate::log::{OpenError, RestoreError, restore};
@@ -37,11 +38,13 @@ impl Restore {
             )));
         }
         let dir = &config.log.dir;
-        let beginning = restore(&self.from.join(STORE), dir, self.replace).map_err(|error| match error {
+        interrupt::watch();
+        let beginning = restore(&self.from.join(STORE), dir, self.replace, interrupt::goes_on).map_err(|error| match error {
             RestoreError::Store(OpenError::InUse(_)) => Exit::unavailable(format!("{error}; stop it first")),
             RestoreError::Store(error) => StartError::from(error).into(),
             RestoreError::InTheWay(_) => Exit::cannot_create(format!("{error}; `--replace` sets it aside")),
             RestoreError::Unsound(_) => Exit::data(error.to_string()),
+            RestoreError::Interrupted => interrupt::interrupted(),
             RestoreError::Io { .. } => Exit::io(error.to_string()),
         })?;
         let mut lines = vec![format!(

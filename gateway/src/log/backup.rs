@@ -17,6 +17,24 @@ const GROWING: [&str; 2] = ["event", "journal"];
 /// Rows of one slice.
 const SLICE: i64 = 1000;
 
+/// Why a store is not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Source(#[from] LogError),
+    /// The copy cannot be written.
+    #[error("the copy cannot be written: {0}")]
+    Target(String),
+    /// Somebody wants it to end.
+    #[error("it was interrupted")]
+    Interrupted,
+}
+
+fn unwritten<E: std::fmt::Display>(error: E) -> CopyError {
+    CopyError::Target(error.to_string())
+}
+
 /// What was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
@@ -29,12 +47,12 @@ pub struct Copied {
 }
 
 impl Records {
-    /// Copies the store to a file that is not there yet, and syncs it.
+    /// Copies the store to a file that is not there yet, and syncs it. `goes_on` is asked between its slices.
     ///
     /// # Errors
     /// Where the store cannot be read, the copy not be written, or the copy is not sound.
-    pub fn copy_to(&self, target: &Path) -> Result<Copied, LogError> {
-        let failed = |error: rusqlite::Error| LogError::Unreadable(format!("{}: {error}", target.display()));
+    pub fn copy_to(&self, target: &Path, goes_on: impl Fn() -> bool) -> Result<Copied, CopyError> {
+        let failed = unwritten::<rusqlite::Error>;
         let copy = Connection::open(target).map_err(failed)?;
         let settings = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = OFF;
             PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF;";
@@ -47,6 +65,9 @@ impl Records {
             // Lines that were salvaged stand below 0.
             let mut end = i64::MIN;
             while end < newest {
+                if !goes_on() {
+                    return Err(CopyError::Interrupted);
+                }
                 let (count, reached) = self.slice(&copy, table, end, SLICE)?;
                 if count == 0 {
                     break;
@@ -68,6 +89,9 @@ impl Records {
             copy.execute(&format!("DELETE FROM {table} WHERE rowid < ?1"), [first]).map_err(failed)?;
         }
         for table in tables.iter().filter(|table| !GROWING.contains(&table.as_str())) {
+            if !goes_on() {
+                return Err(CopyError::Interrupted);
+            }
             self.whole(&copy, table)?;
         }
         self.define(&copy, "type != 'table'")?;
@@ -79,17 +103,17 @@ impl Records {
 
         let verdict: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            return Err(LogError::Unreadable(format!("the copy is not sound: {verdict}")));
+            return Err(unwritten(format!("it is not sound: {verdict}")));
         }
         let events: i64 = copy.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).map_err(failed)?;
         drop(copy);
         let synced = File::open(target).and_then(|file| file.sync_all());
-        synced.map_err(|error| LogError::Unreadable(format!("{}: {error}", target.display())))?;
+        synced.map_err(unwritten)?;
         Ok(Copied { events: place(events), ..copied })
     }
 
     /// Makes what the store's schema has of this sort and the copy has not; the names of all of it.
-    fn define(&self, copy: &Connection, sort: &str) -> Result<Vec<String>, LogError> {
+    fn define(&self, copy: &Connection, sort: &str) -> Result<Vec<String>, CopyError> {
         let question =
             format!("SELECT name, sql FROM sqlite_schema WHERE {sort} AND sql IS NOT NULL AND name NOT LIKE 'sqlite%'");
         let definitions = self.ask(|connection| {
@@ -103,45 +127,50 @@ impl Records {
                 0 => copy.execute_batch(sql),
                 _ => Ok(()),
             });
-            made.map_err(|error| LogError::Unreadable(format!("{name}: {error}")))?;
+            made.map_err(|error| unwritten(format!("{name}: {error}")))?;
         }
         Ok(definitions.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Copies at most `limit` rows behind a rowid; how many, and the last.
-    fn slice(&self, copy: &Connection, table: &str, after: i64, limit: i64) -> Result<(u64, i64), LogError> {
+    fn slice(&self, copy: &Connection, table: &str, after: i64, limit: i64) -> Result<(u64, i64), CopyError> {
         let question = format!("SELECT rowid, * FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
-        self.ask(|connection| {
-            let mut select = connection.prepare_cached(&question)?;
-            let columns = select.column_count().saturating_sub(1);
-            let mut insert = copy.prepare_cached(&insertion(table, columns))?;
-            let (mut rows, mut count, mut end) = (select.query([after, limit])?, 0, after);
-            copy.execute_batch("BEGIN")?;
-            while let Some(row) = rows.next()? {
-                end = row.get(0)?;
-                let values: rusqlite::Result<Vec<Value>> = (1..=columns).map(|column| row.get(column)).collect();
-                insert.execute(params_from_iter(values?))?;
-                count += 1;
-            }
-            copy.execute_batch("COMMIT")?;
-            Ok((count, end))
-        })
+        self.rows(copy, table, &question, &[after, limit], 1).map(|(count, end)| (count, end.unwrap_or(after)))
     }
 
     /// Copies all rows of a table.
-    fn whole(&self, copy: &Connection, table: &str) -> Result<(), LogError> {
-        self.ask(|connection| {
-            let mut select = connection.prepare(&format!("SELECT * FROM {table}"))?;
-            let columns = select.column_count();
-            let mut insert = copy.prepare(&insertion(table, columns))?;
-            let mut rows = select.query([])?;
-            copy.execute_batch("BEGIN")?;
-            while let Some(row) = rows.next()? {
-                let values: rusqlite::Result<Vec<Value>> = (0..columns).map(|column| row.get(column)).collect();
-                insert.execute(params_from_iter(values?))?;
+    fn whole(&self, copy: &Connection, table: &str) -> Result<(), CopyError> {
+        self.rows(copy, table, &format!("SELECT * FROM {table}"), &[], 0).map(drop)
+    }
+
+    /// Copies what a question finds, but for so many columns at the front; how many rows, and the first column of the last where
+    /// that is one of them.
+    fn rows(
+        &self,
+        copy: &Connection,
+        table: &str,
+        question: &str,
+        asked: &[i64],
+        skipped: usize,
+    ) -> Result<(u64, Option<i64>), CopyError> {
+        let unread =
+            |error: rusqlite::Error| LogError::Unreadable(format!("{}: {error}", self.path.display()));
+        let mut select = self.connection.prepare_cached(question).map_err(unread)?;
+        let columns = select.column_count();
+        let mut insert = copy.prepare_cached(&insertion(table, columns.saturating_sub(skipped))).map_err(unwritten)?;
+        let mut rows = select.query(params_from_iter(asked)).map_err(unread)?;
+        let (mut count, mut end) = (0, None);
+        copy.execute_batch("BEGIN").map_err(unwritten)?;
+        while let Some(row) = rows.next().map_err(unread)? {
+            if skipped > 0 {
+                end = Some(row.get(0).map_err(unread)?);
             }
-            copy.execute_batch("COMMIT")
-        })
+            let values: rusqlite::Result<Vec<Value>> = (skipped..columns).map(|column| row.get(column)).collect();
+            insert.execute(params_from_iter(values.map_err(unread)?)).map_err(unwritten)?;
+            count += 1;
+        }
+        copy.execute_batch("COMMIT").map_err(unwritten)?;
+        Ok((count, end))
     }
 }
 
@@ -181,7 +210,7 @@ mod tests {
             while *log.head().borrow() == before {
                 std::thread::yield_now();
             }
-            let copied = Records::open(dir.path()).expect("opens").copy_to(&target);
+            let copied = Records::open(dir.path()).expect("opens").copy_to(&target, || true);
             done.store(true, Ordering::Relaxed);
             copied.expect("copies")
         });
@@ -193,7 +222,7 @@ mod tests {
         let theirs = copy.after(0, 10_000, 10_000, |_| true).expect("reads").events;
         let ours = log.records().expect("opens").after(0, theirs.len(), 10_000, |_| true).expect("reads").events;
         assert!(theirs.iter().map(bytes).eq(ours.iter().map(bytes)));
-        assert!(Records::open(dir.path()).expect("opens").copy_to(&target).is_err(), "it is there already");
+        assert!(Records::open(dir.path()).expect("opens").copy_to(&target, || true).is_err(), "it is there already");
         log.close();
     }
 

@@ -1,15 +1,19 @@
 //! A backup in the place of a store: a new life of it begins, so that no id is given twice.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::failure::is_full;
 use super::life::{self, Beginning, Cause};
 use super::open::{lock, unused};
 use super::{FILE, OpenError};
+
+/// Bytes copied at once.
+const PIECE: usize = 1 << 20;
 
 /// What cannot be restored, and why.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum RestoreError {
     /// The backup is no sound store.
     #[error("the backup is not sound: {0}")]
     Unsound(String),
+    /// Somebody wants it to end.
+    #[error("it was interrupted")]
+    Interrupted,
     /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -34,11 +41,16 @@ pub enum RestoreError {
 }
 
 /// Puts the store of a backup into a data folder that no gateway uses. A store that is there is set aside where `replace` says
-/// that it may be.
+/// that it may be. `goes_on` is asked now and then, until the store that is there is touched.
 ///
 /// # Errors
 /// See [`RestoreError`]; then the folder is as it was.
-pub fn restore(backup: &Path, dir: &Path, replace: bool) -> Result<Beginning, RestoreError> {
+pub fn restore(
+    backup: &Path,
+    dir: &Path,
+    replace: bool,
+    goes_on: impl Fn() -> bool,
+) -> Result<Beginning, RestoreError> {
     let _lock = lock(dir)?;
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -55,17 +67,12 @@ pub fn restore(backup: &Path, dir: &Path, replace: bool) -> Result<Beginning, Re
     for old in files(&fresh).iter().filter(|old| old.exists()) {
         fs::remove_file(old).map_err(io(old))?;
     }
-    fs::copy(backup, &fresh).map_err(io(backup))?;
-    let prepared = prepare(&fresh, aside.clone());
-    let beginning = match prepared {
-        Ok(beginning) => beginning,
-        Err(error) => {
-            for old in files(&fresh) {
-                let _ = fs::remove_file(old);
-            }
-            return Err(error);
-        }
-    };
+    let unfinished = Unfinished(files(&fresh));
+    copy(backup, &fresh, &goes_on)?;
+    let beginning = prepare(&fresh, aside.clone())?;
+    if !goes_on() {
+        return Err(RestoreError::Interrupted);
+    }
     // Whoever restores may be root: the files are the gateway's, as the folder is.
     let owner = fs::metadata(dir).map_err(io(dir))?;
     for path in [&fresh, &dir.join("events.lock")] {
@@ -79,13 +86,47 @@ pub fn restore(backup: &Path, dir: &Path, replace: bool) -> Result<Beginning, Re
     }
     life::unmark(&store);
     fs::rename(&fresh, &store).map_err(io(&fresh))?;
+    drop(unfinished);
     life::sync(dir).map_err(io(dir))?;
     Ok(beginning)
 }
 
+/// The files of a copy that has no name of its own yet: they go with whatever ends before it has.
+struct Unfinished([PathBuf; 3]);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Copies a file, and says which of the two is at fault where that fails.
+fn copy(from: &Path, to: &Path, goes_on: &impl Fn() -> bool) -> Result<(), RestoreError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RestoreError::Io { path, source }
+    };
+    let mut source = File::open(from).map_err(io(from))?;
+    let mut target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to).map_err(io(to))?;
+    let mut buffer = vec![0; PIECE];
+    while goes_on() {
+        let read = source.read(&mut buffer).map_err(io(from))?;
+        match buffer.get(..read).filter(|piece| !piece.is_empty()) {
+            Some(piece) => target.write_all(piece).map_err(io(to))?,
+            None => return Ok(()),
+        }
+    }
+    Err(RestoreError::Interrupted)
+}
+
 /// Checks the copy and begins its new life, in one file without a write-ahead log.
 fn prepare(path: &Path, aside: Option<String>) -> Result<Beginning, RestoreError> {
-    let unsound = |error: rusqlite::Error| RestoreError::Unsound(error.to_string());
+    let unsound = |error: rusqlite::Error| match is_full(&error) {
+        true => RestoreError::Io { path: path.to_owned(), source: io::ErrorKind::StorageFull.into() },
+        false => RestoreError::Unsound(error.to_string()),
+    };
     let connection = Connection::open(path).map_err(unsound)?;
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(unsound)?;
     if verdict != "ok" {
@@ -93,7 +134,10 @@ fn prepare(path: &Path, aside: Option<String>) -> Result<Beginning, RestoreError
     }
     connection.pragma_update(None, "journal_mode", "DELETE").map_err(unsound)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(unsound)?;
-    life::begin(&connection, Cause::Restored, aside).map_err(|error| RestoreError::Unsound(error.to_string()))
+    life::begin(&connection, Cause::Restored, aside).map_err(|error| match error {
+        OpenError::Sqlite(error) => unsound(error),
+        error => RestoreError::Unsound(error.to_string()),
+    })
 }
 
 #[cfg(test)]
@@ -112,22 +156,31 @@ mod tests {
         log.settle(settled);
         submit(&log, vec![event("a")]).expect("appends");
         let backup = out.path().join("events.db");
-        log.records().expect("opens").copy_to(&backup).expect("copies");
+        log.records().expect("opens").copy_to(&backup, || true).expect("copies");
         let before = log.id_prefix().to_owned();
         submit(&log, (0..5).map(|_| event("a")).collect()).expect("appends");
-        assert!(matches!(restore(&backup, dir.path(), true), Err(RestoreError::Store(OpenError::InUse(_)))));
+        assert!(matches!(restore(&backup, dir.path(), true, || true), Err(RestoreError::Store(OpenError::InUse(_)))));
         log.close();
         drop(log);
 
-        assert!(matches!(restore(&backup, dir.path(), false), Err(RestoreError::InTheWay(_))));
+        assert!(matches!(restore(&backup, dir.path(), false, || true), Err(RestoreError::InTheWay(_))));
         let broken = out.path().join("broken.db");
         let mut bytes = fs::read(&backup).expect("reads");
         bytes.truncate(bytes.len() / 2);
         fs::write(&broken, bytes).expect("writes");
-        assert!(matches!(restore(&broken, dir.path(), true), Err(RestoreError::Unsound(_))));
+        assert!(matches!(restore(&broken, dir.path(), true, || true), Err(RestoreError::Unsound(_))));
         assert_eq!(Records::open(dir.path()).expect("as it was").head().expect("reads"), 16);
 
-        let beginning = restore(&backup, dir.path(), true).expect("restores");
+        // Interrupted at any of its steps, it leaves everything as it was.
+        for steps in 0..2 {
+            let left = std::cell::Cell::new(steps);
+            let goes_on = || left.replace(left.get().saturating_sub(1)) > 0;
+            assert!(matches!(restore(&backup, dir.path(), true, goes_on), Err(RestoreError::Interrupted)));
+            assert!(!dir.path().join("events.db.restoring").exists());
+            assert_eq!(Records::open(dir.path()).expect("as it was").head().expect("reads"), 16);
+        }
+
+        let beginning = restore(&backup, dir.path(), true, || true).expect("restores");
         assert_eq!((beginning.cause, beginning.after), (Cause::Restored, 11));
         let aside = dir.path().join(beginning.set_aside.clone().expect("set aside"));
         let config = super::super::Config { dir: dir.path().to_owned(), ..super::super::Config::default() };

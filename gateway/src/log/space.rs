@@ -107,11 +107,43 @@ impl Space {
     }
 }
 
+/// What keeps the disk of a data folder from ever taking an event, or from taking one now, with its figures; `None` where there is
+/// room. The folder must be there.
+pub fn cramped(config: &super::Config) -> Option<String> {
+    let disk = statvfs(&config.dir).ok()?;
+    judge(free(&config.dir)?, bytes(disk.blocks(), disk.fragment_size()), config.reserve())
+}
+
+fn judge(free: u64, size: u64, reserve: u64) -> Option<String> {
+    let least = (reserve / 2).max(1 << 20);
+    let megabytes = |bytes: u64| bytes >> 20;
+    if reserve / 2 >= size {
+        return Some(format!(
+            "its disk has {} MB in all, and log.reserve_mb = {} leaves no room for events: below half of it nothing is accepted",
+            megabytes(size),
+            megabytes(reserve)
+        ));
+    }
+    (free < least).then(|| {
+        format!(
+            "its disk has {} of {} MB free: with log.reserve_mb = {} nothing is accepted below {} MB",
+            megabytes(free),
+            megabytes(size),
+            megabytes(reserve),
+            megabytes(least)
+        )
+    })
+}
+
 /// Bytes that others than root may still write, where the system says.
-#[allow(clippy::useless_conversion, reason = "32-bit systems count otherwise")]
 fn free(dir: &Path) -> Option<u64> {
     let disk = statvfs(dir).ok()?;
-    Some(u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())))
+    Some(bytes(disk.blocks_available(), disk.fragment_size()))
+}
+
+/// So many blocks as bytes; 32-bit systems count in other types.
+fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
+    blocks.into().saturating_mul(size.into())
 }
 
 /// Whether the file system can only be read. One that an error has made so may not say it before it is asked to write.
@@ -155,6 +187,21 @@ mod tests {
         assert_eq!(look(&mut space, 0), (true, Some(NoRoom::Full)));
         space.full = Instant::now().checked_sub(FULL);
         assert_eq!(look(&mut space, 0), (false, None));
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_told_with_its_figures() {
+        let mb = |count: u64| count << 20;
+        assert_eq!(judge(mb(100), mb(1000), mb(128)), None);
+        let small = judge(mb(64), mb(64), mb(128)).expect("too small");
+        assert!(small.contains("64 MB in all") && small.contains("reserve_mb = 128"), "{small}");
+        let full = judge(mb(63), mb(1000), mb(128)).expect("too full");
+        assert!(full.contains("63 of 1000 MB") && full.contains("below 64 MB"), "{full}");
+        assert!(judge(0, mb(1000), 0).is_some(), "full is full, without a reserve too");
+        let dir = tempfile::tempdir().expect("temp dir");
+        let config = |reserve_mb| crate::log::Config { dir: dir.path().to_owned(), reserve_mb, ..Default::default() };
+        assert_eq!(cramped(&config(0)), None);
+        assert!(cramped(&config(1_000_000_000)).is_some(), "a petabyte");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::cli::exit::Exit;
+use crate::cli::interrupt;
 
 /// A place for lines.
 pub(in crate::cli) enum Out {
@@ -23,6 +24,8 @@ impl Out {
         if path.exists() {
             return Err(Exit::cannot_create(format!("{} is there already", path.display())));
         }
+        // It goes away with whatever ends this before its end.
+        interrupt::watch();
         let file = NamedTempFile::new_in(folder(path));
         let file = file.map_err(|error| Exit::cannot_create(format!("{}: {error}", path.display())))?;
         Ok(Out::File(BufWriter::new(file), path.to_owned()))
@@ -30,11 +33,14 @@ impl Out {
 
     /// Writes a line; false where the reader has seen enough (`| head`).
     pub(in crate::cli) fn line(&mut self, line: &str) -> Result<bool, Exit> {
-        let written = match self {
-            Out::Screen(out) => writeln!(out, "{line}"),
-            Out::File(out, _) => writeln!(out, "{line}"),
-        };
-        taken(written)
+        match self {
+            Out::Screen(out) => taken(writeln!(out, "{line}")),
+            Out::File(out, path) => {
+                interrupt::check()?;
+                // A file has no reader who could have seen enough.
+                writeln!(out, "{line}").map_err(|error| Exit::io(format!("{}: {error}", path.display()))).map(|()| true)
+            }
+        }
     }
 
     /// Writes what is held back.

@@ -119,7 +119,7 @@ fn sources_commands_journals_and_the_register_come_in_once_and_before_what_is_he
 
     // A copy has all of it, and a third store gets each line once, whichever of the two it hears first.
     let copy = new.path().join("copy.db");
-    crate::log::Records::open(new.path()).expect("opens").copy_to(&copy).expect("copies");
+    crate::log::Records::open(new.path()).expect("opens").copy_to(&copy, || true).expect("copies");
     let third = tempfile::tempdir().expect("temp dir");
     let log = open(third.path());
     let second = Wreck::open(&copy, Wanted::Pending).expect("opens");
