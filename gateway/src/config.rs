@@ -156,6 +156,14 @@ impl Config {
         if self.commands.mqtt && self.commands.mqtt_trust == commands::Trust::Token && self.auth.tokens.is_none() {
             add("commands.mqtt_trust".to_owned(), "`token` needs `auth.tokens`".to_owned());
         }
+        let relays = self.terminal.iter().filter_map(|terminal| terminal.restart.as_ref());
+        let two = self.commands.mqtt || relays.filter(|restart| restart.mqtt_topic.is_some()).count() > 0;
+        let own = self.forward.as_ref().map(|forward| forward.client_id(&self.gateway.id)).filter(|_| two);
+        if let Some(own) = own.filter(|own| *own == self.commands_client_id()) {
+            let why =
+                format!("`{own}` is the forwarder's client id, too: two clients with one id throw each other out");
+            add("commands.mqtt_client_id".to_owned(), why);
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports = Ports::default();
@@ -227,6 +235,14 @@ impl Config {
             }
         }
         faults
+    }
+
+    /// The MQTT client id of the connection for commands, which is not the forwarder's.
+    pub fn commands_client_id(&self) -> String {
+        match self.commands.mqtt_client_id.as_str() {
+            "" => format!("{}-commands", forward::Config::default().client_id(&self.gateway.id)),
+            own => own.to_owned(),
+        }
     }
 
     fn profile(&self, name: &str) -> Result<Profile, ProfileError> {

@@ -44,7 +44,7 @@ pub use self::identity::Identity;
 pub use self::lanes::Order;
 pub use self::payload::Envelope;
 pub use self::states::IsThere;
-pub use self::topic::{client_id, front};
+pub use self::topic::front;
 use crate::log::Log;
 use crate::metrics::Metrics;
 pub use crate::mqtt::{Address, Tls, Version};
@@ -60,6 +60,9 @@ pub struct Forwarder {
 ///
 /// `is_there` tells of which terminals the retained state is kept at the broker; of others it is cleared.
 pub fn start(config: Config, log: Log, identity: Identity, metrics: Arc<Metrics>, is_there: IsThere) -> Forwarder {
+    for (key, why) in config.exposed() {
+        tracing::warn!("forward.{key}: {why}");
+    }
     let stop = CancellationToken::new();
     let session = session::Session::new(config, identity, log, metrics, is_there, stop.clone());
     Forwarder { stop: stop.drop_guard(), task: tokio::spawn(session.run()) }

@@ -306,11 +306,7 @@ fn switches(config: &Config) -> BTreeMap<String, Restart> {
 /// The broker as the commands' own connection needs it: the forwarder's, under another client id.
 fn broker(config: &Config) -> Option<(Broker, String)> {
     let forward = config.forward.as_ref()?;
-    let client_id = match config.commands.mqtt_client_id.as_str() {
-        "" => format!("{}-commands", forward::client_id(&config.gateway.id)),
-        own => own.to_owned(),
-    };
-    Some((forward.broker(client_id), forward::front(&forward.root, &config.gateway.site)))
+    Some((forward.broker(config.commands_client_id()), forward::front(&forward.root, &config.gateway.site)))
 }
 
 /// What rules may ask of a terminal's profile.

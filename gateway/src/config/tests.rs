@@ -112,6 +112,20 @@ fn a_port_is_given_once() {
 }
 
 #[test]
+fn two_connections_to_the_broker_have_two_client_ids() {
+    let broker = "[forward]\nclient_id = 'a'\n[commands]\nmqtt_client_id = 'a'\nmqtt_trust = 'broker'\n";
+    assert_eq!(paths(&format!("{broker}mqtt = true")), ["commands.mqtt_client_id"]);
+    Config::parse(broker).expect("there is one connection alone");
+    let relay = "[[terminal]]\nname = 'atm-01'\nprofile = 'json-lines'\nrestart = { mqtt_topic = 'relay/1' }";
+    assert!(paths(&format!("{broker}{relay}")).contains(&"commands.mqtt_client_id".to_owned()));
+    let usual = "[forward]\nclient_id = 'vestibule-gw-commands'\n[gateway]\nid = 'gw'\n\
+                 [commands]\nmqtt_trust = 'broker'\nmqtt = true";
+    assert_eq!(paths(usual), ["commands.mqtt_client_id"], "the usual id of the other");
+    let apart = "[forward]\n[commands]\nmqtt_trust = 'broker'\nmqtt = true";
+    Config::parse(apart).expect("they have two where nothing is said");
+}
+
+#[test]
 fn the_example_is_true() {
     let text = include_str!("../../vestibule.example.toml");
     Config::parse(text).expect("the example is a configuration");

@@ -20,7 +20,7 @@ pub struct Batching {
     pub max_events: usize,
     /// Most bytes of one message before it is packed, at least 1024; a larger event goes alone. Default 65536.
     pub max_bytes: usize,
-    /// Milliseconds that an event waits for company; critical ones do not. Default 1000.
+    /// Milliseconds that an event waits for company, 60000 at most; critical ones do not. Default 1000.
     pub max_age_ms: u64,
     /// Whether batches are packed by zstd; MQTT 5 alone can tell a subscriber so. Default true.
     pub zstd: bool,

@@ -63,7 +63,7 @@ impl Topics {
 }
 
 /// The client id of a gateway of this name, in characters that every broker accepts.
-pub fn client_id(gateway: &str) -> String {
+pub(super) fn client_id(gateway: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     let mut id = "vestibule-".to_owned();
     push_encoded(&mut id, gateway, |c| !plain(c));

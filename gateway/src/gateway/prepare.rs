@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use super::changes::{Changes, differ};
 use crate::auth::Auth;
 use crate::config::{Config, Fault, collide};
-use crate::{api, link, rules, terminals};
+use crate::{api, forward, link, rules, terminals};
 
 /// What a configuration needs, ready for use; of a changed one, as far as it changed.
 pub(super) struct Ready {
@@ -76,6 +76,8 @@ pub fn survey(config: &Config, runs: bool) -> Survey {
         }
     }
     survey.doubts.extend(absent(config));
+    let exposed = config.forward.iter().flat_map(forward::Config::exposed);
+    survey.doubts.extend(exposed.map(|(key, why)| fault(&format!("forward.{key}"), why)));
     survey
 }
 

@@ -1,6 +1,7 @@
 //! Where the brokers are and who we are to them: settings, and the files that a connection is made with. Those are read
 //! anew for each connection; while one lasts, a change of them is noticed.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,11 @@ use super::client::Route;
 use super::wire::Login;
 use super::{Address, Broken, Client, Greeting, Limits, Tls, Version};
 use crate::watch::Watch;
+
+/// Modes that let everybody read a file.
+const READABLE: u32 = 0o004;
+/// Modes that let others than its owner write to it.
+const WRITABLE: u32 = 0o022;
 
 /// The brokers of one installation, as one client of theirs sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +71,23 @@ impl Broker {
         let tls = tls.and_then(|tls| tls.read().err()).map(|why| ("tls", why));
         let login = self.login().err().map(|Unfit(key, why)| (key, why));
         tls.into_iter().chain(login).collect()
+    }
+
+    /// Which of the files with secrets others may use: the key, and a sentence. A group that may read them is let be.
+    pub(crate) fn exposed(&self) -> Vec<(&'static str, String)> {
+        let key = self.tls.as_ref().and_then(|tls| tls.key.as_ref());
+        let files = [
+            ("password_file", self.password_file.as_ref()),
+            ("token_file", self.token_file.as_ref()),
+            ("tls.key", key),
+        ];
+        let exposed = |path: &PathBuf| {
+            let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+            let may = if mode & WRITABLE != 0 { "write" } else { "read" };
+            let open = mode & (READABLE | WRITABLE) != 0;
+            open.then(|| format!("others may {may} `{}` (mode {mode:03o}): `chmod 600` it", path.display()))
+        };
+        files.into_iter().filter_map(|(key, path)| Some((key, exposed(path?)?))).collect()
     }
 
     /// Whether files that a connection was made with, and that have changed, can be used: then it is to be left for a new
@@ -134,6 +157,8 @@ impl Door {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -157,7 +182,21 @@ mod tests {
         };
         let with_token = Broker { token_file: Some(path.clone()), ..nobody.clone() };
         assert_eq!(with_token.login(), Ok(Some((String::new(), "s3cret ".to_owned()))));
-        let named = Broker { username: Some("gw".to_owned()), password_file: Some(path), ..nobody.clone() };
+        let named = Broker { username: Some("gw".to_owned()), password_file: Some(path.clone()), ..nobody.clone() };
+        for (mode, may) in
+            [(0o600, None), (0o640, None), (0o644, Some("read")), (0o660, Some("write")), (0o602, Some("write"))]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("is set");
+            for (broker, key) in [(&with_token, "token_file"), (&named, "password_file")] {
+                match (&broker.exposed()[..], may) {
+                    ([], None) => {}
+                    ([(found, why)], Some(may)) if *found == key => {
+                        assert!(why.starts_with(&format!("others may {may} ")) && why.contains("chmod 600"), "{why}");
+                    }
+                    (found, _) => panic!("{mode:o}: {found:?}"),
+                }
+            }
+        }
         assert_eq!(named.login(), Ok(Some(("gw".to_owned(), "s3cret ".to_owned()))));
         assert_eq!(nobody.login(), Ok(None));
         let absent = Broker { token_file: Some("/nowhere".into()), ..nobody };

@@ -8,8 +8,11 @@ mod delivery;
 mod v311;
 mod v5;
 
+use std::fmt;
+
 use bytes::{Buf, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use delivery::Delivery;
 use delivery::Front;
@@ -21,7 +24,7 @@ pub(super) type Login = Option<(String, String)>;
 pub(crate) const MAX_INCOMING: u32 = 64 * 1024;
 
 /// The version of the protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Version {
     /// MQTT 5: brokers say why they refuse, how much they take at once, and how large.
     #[default]
@@ -30,6 +33,34 @@ pub enum Version {
     /// MQTT 3.1.1: an acknowledgement is all that a broker can say.
     #[serde(rename = "3.1.1")]
     V311,
+}
+
+/// By its name; 5 may be a number, too.
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+        struct Named;
+        impl Visitor<'_> for Named {
+            type Value = Version;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"5\" or \"3.1.1\"")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Version, E> {
+                let version = [Version::V5, Version::V311].into_iter().find(|version| version.name() == name);
+                version.ok_or_else(|| E::custom(format_args!("\"{name}\" must be \"5\" or \"3.1.1\"")))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Version, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Version, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(Named)
+    }
 }
 
 /// Who connects.

@@ -4,7 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::{Error, QoS, v5};
 
 use super::delivery::varint;
-use super::{Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Resume, Verdict, Word, garbled, most};
+use super::{
+    Content, Garbled, Greeting, Limits, Login, MAX_INCOMING, Publication, Resume, Verdict, Word, garbled, most,
+};
 
 pub(super) use v5::Publish;
 
