@@ -60,6 +60,11 @@ impl Gateway {
         (self.log, self.metrics) = open(&self.dir, &self.config);
     }
 
+    /// The folder of its store.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// Starts a forwarder.
     pub(crate) fn forward(&self, config: Config) -> Forwarder {
         let identity = Identity { site: "br001".to_owned(), gateway: "gw-1".to_owned() };

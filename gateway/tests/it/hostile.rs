@@ -3,11 +3,14 @@
 //! The short form runs here. The long one: `HOSTILE_EVENTS=100000 HOSTILE_SEEDS=20 cargo nextest run --release -p
 //! vestibule --test it hostile --no-capture`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rusqlite::OptionalExtension as _;
 use tokio::sync::Semaphore;
 use vestibule::forward::{Config, Tls, Version};
 
@@ -30,6 +33,39 @@ struct Sum {
     connections: usize,
     dead_letters: usize,
     strays: u64,
+    cut: usize,
+    withheld: usize,
+    put_off: usize,
+}
+
+impl Sum {
+    fn add(&mut self, one: &Sum) {
+        self.events += one.events;
+        self.published += one.published;
+        self.connections += one.connections;
+        self.dead_letters += one.dead_letters;
+        self.strays += one.strays;
+        self.cut += one.cut;
+        self.withheld += one.withheld;
+        self.put_off += one.put_off;
+    }
+}
+
+/// The places that the store of this folder has as forwarded: dealt with, and neither a dead letter nor given up.
+fn on_disk(dir: &Path) -> BTreeSet<u64> {
+    let store = rusqlite::Connection::open(dir.join("events.db")).expect("opens");
+    store.busy_timeout(Duration::from_secs(20)).expect("is set");
+    // In one statement, which sees one moment.
+    let select =
+        "SELECT floor, ranges, (SELECT json_group_array(seq) FROM dead_letter) FROM progress WHERE consumer = 'mqtt'";
+    let row = store
+        .query_row(select, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)));
+    let Some((floor, ranges, dead)) = row.optional().expect("reads") else { return BTreeSet::new() };
+    let ranges: Vec<(u64, u64)> = serde_json::from_str(&ranges).expect("pairs");
+    let dead: BTreeSet<u64> = serde_json::from_str(&dead).expect("numbers");
+    let settled =
+        (1..=u64::try_from(floor).expect("positive")).chain(ranges.into_iter().flat_map(|(from, to)| from..=to));
+    settled.filter(|seq| !dead.contains(seq)).collect()
 }
 
 async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
@@ -52,8 +88,14 @@ async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
     loop {
         // What is counted first may be less than what the broker knows when it is asked.
         let [forwarded, pending, dead, discarded] = gateway.counts();
-        let known = seen.accepted.lock().expect("not poisoned").len();
-        assert!(usize::try_from(forwarded).expect("positive") <= known, "{forwarded} marked, {known} read");
+        let on_disk = on_disk(gateway.dir());
+        {
+            let known = seen.accepted.lock().expect("not poisoned");
+            let marked = usize::try_from(forwarded).expect("positive");
+            assert!(marked <= known.len(), "{marked} marked, {} read", known.len());
+            let early: Vec<_> = on_disk.iter().filter(|seq| !known.contains(seq)).collect();
+            assert!(early.is_empty(), "seed {seed}: marked, and not read: {early:?}");
+        }
         if appended == events && pending == 0 && i64::try_from(events).expect("small") == forwarded + dead + discarded {
             assert_eq!(discarded, 0, "nothing is lost");
             break;
@@ -64,7 +106,8 @@ async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
             appended += few;
         }
         if appended >= restart_at {
-            // The process dies: what was not saved is sent again, and no more.
+            // The forwarder is dropped without a word, and the log closed in order: what was not saved is sent again, and no
+            // more. Processes are killed in `tests/kill`, and the power is cut in `tests/power`.
             restart_at = u64::MAX;
             drop(forwarder);
             gateway.restart();
@@ -89,6 +132,9 @@ async fn run(seed: u64, version: Version, by_tls: bool, events: u64) -> Sum {
         connections: seen.connections.load(Ordering::Relaxed),
         dead_letters: letters.len(),
         strays: gateway.metrics.forward_stray_acks.get(),
+        cut: seen.cut.load(Ordering::Relaxed),
+        withheld: seen.withheld.load(Ordering::Relaxed),
+        put_off: seen.put_off.load(Ordering::Relaxed),
     }
 }
 
@@ -109,27 +155,35 @@ async fn a_hostile_broker_gets_everything_and_nothing_counts_before_it_was_read(
         let seeds: Vec<_> = (1..=seeds).map(|seed| start(seed, version, tls)).collect();
         (version, tls, seeds)
     });
+    let mut all = Sum::default();
     for (version, tls, runs) in runs {
         let mut sum = Sum::default();
         for run in runs {
-            let one = run.await.expect("a run that holds");
-            sum.events += one.events;
-            sum.published += one.published;
-            sum.connections += one.connections;
-            sum.dead_letters += one.dead_letters;
-            sum.strays += one.strays;
+            sum.add(&run.await.expect("a run that holds"));
         }
+        all.add(&sum);
         let _ = writeln!(
             std::io::stdout(),
-            "MQTT {} {}: {} events, {} publishes read, {} connections, {} dead letters, {} stray acks, by {:.1} s",
+            "MQTT {} {}: {} events, {} publishes read, {} connections, {} cut, {} acks withheld, {} put off, \
+             {} dead letters, {} stray acks, by {:.1} s",
             version.name(),
             if tls { "by TLS" } else { "plain" },
             sum.events,
             sum.published,
             sum.connections,
+            sum.cut,
+            sum.withheld,
+            sum.put_off,
             sum.dead_letters,
             sum.strays,
             begun.elapsed().as_secs_f64(),
         );
-    }
+    } // A tame broker would prove nothing.
+    let Sum { connections, strays, cut, withheld, put_off, dead_letters, .. } = all;
+    let runs = kinds.len() * usize::try_from(seeds).expect("few");
+    assert!(connections > runs * 3 && cut > runs * 2, "{connections} connections, {cut} cut");
+    assert!(
+        withheld > 0 && put_off > 0 && dead_letters > 0 && strays > 0,
+        "{withheld} {put_off} {dead_letters} {strays}"
+    );
 }

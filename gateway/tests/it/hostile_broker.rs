@@ -52,6 +52,12 @@ pub(crate) struct Ledger {
     pub(crate) published: AtomicUsize,
     /// Connections that it accepted.
     pub(crate) connections: AtomicUsize,
+    /// Lines that it cut.
+    pub(crate) cut: AtomicUsize,
+    /// Acknowledgements that it never sent.
+    pub(crate) withheld: AtomicUsize,
+    /// Events that it put off.
+    pub(crate) put_off: AtomicUsize,
 }
 
 /// Starts one; the port, and what it sees. A line lives for about `span` bytes.
@@ -107,6 +113,7 @@ impl Line {
             }
             let whole = u64::try_from(read).expect("small");
             if whole >= self.left {
+                self.seen.cut.fetch_add(1, Ordering::Relaxed);
                 let rest = usize::try_from(self.left).expect("small");
                 bytes.extend_from_slice(&chunk[..rest]);
                 self.take(&mut stream, &mut bytes, &mut acks).await?;
@@ -181,6 +188,7 @@ impl Line {
     fn judge(&mut self, id: u16, seq: Option<u64>, acks: &mut Vec<Vec<u8>>) {
         let [high, low] = id.to_be_bytes();
         if self.dice.one_of(WITHHELD) {
+            self.seen.withheld.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let mut code = if self.dice.one_of(3) { 0x10 } else { 0x00 };
@@ -194,7 +202,7 @@ impl Line {
             match code {
                 0x00 | 0x10 => drop(self.seen.accepted.lock().expect("not poisoned").insert(seq)),
                 0x90 | 0x99 => drop(self.seen.refused.lock().expect("not poisoned").insert(seq)),
-                _ => {}
+                _ => drop(self.seen.put_off.fetch_add(1, Ordering::Relaxed)),
             }
         }
         let ack = if !self.five || (code == 0 && self.dice.one_of(2)) {
