@@ -17,6 +17,7 @@
 mod batch;
 mod config;
 mod connection;
+mod doubts;
 mod flow;
 mod health;
 mod held;
@@ -26,6 +27,7 @@ mod payload;
 mod publish;
 mod session;
 mod states;
+mod suspicion;
 mod task;
 mod topic;
 mod verdicts;

@@ -60,6 +60,8 @@ pub(super) struct Connection {
     pub(super) forbidden: Held,
     /// Events of a batch that the broker refused: each goes alone, to find the one.
     pub(super) alone: HashSet<u64>,
+    /// An event that the broker may hang up at, and that goes with nothing else under way.
+    pub(super) trial: Option<u64>,
     pub(super) states: States,
     /// Events up to here were there before this connection.
     replayed_through: u64,
@@ -94,11 +96,13 @@ impl Connection {
             lanes: Lanes::new(session.config.order, &session.progress, head),
             reading: None,
             batch: Batch::default(),
-            taken: HashSet::new(),
+            // Whoever is accused is on no lane, and sent when it is its turn.
+            taken: session.doubts.accused().collect(),
             backlog_in_flight: 0,
             later: Held::new(now),
             forbidden: Held::new(now),
             alone: HashSet::new(),
+            trial: None,
             states: States::default(),
             replayed_through: head,
             revived: Vec::new(),

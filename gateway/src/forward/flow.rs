@@ -14,7 +14,7 @@ use crate::log::{LogError, Outcome, Revived, Stored};
 const SHORT_REST: u64 = 1024;
 /// A broker may put everything off for so many times the patience with an acknowledgement, where there is another: a minute
 /// by default.
-const PUTS_OFF: u32 = 6;
+pub(super) const PUTS_OFF: u32 = 6;
 /// Most of those that are tried again at once.
 const FORBIDDEN_AT_ONCE: usize = 64;
 
@@ -52,7 +52,7 @@ impl Session {
     fn send_rows(&mut self, connection: &mut Connection, head: u64, now: Instant) -> Result<(), Lost> {
         loop {
             let held = if connection.lanes.has_again() { 0 } else { connection.later.len() };
-            if !connection.window.has_room(held) || !connection.client.is_ready() {
+            if !connection.window.has_room(held) || !connection.client.is_ready() || self.waits(connection) {
                 return Ok(());
             }
             let backlog = connection.backlog_may_go(head);
@@ -70,6 +70,11 @@ impl Session {
         }
         let mut again = connection.later.take_due(now, usize::from(self.config.window));
         again.extend(connection.forbidden.take_due(now, FORBIDDEN_AT_ONCE));
+        if again.is_empty() {
+            let trial = self.on_trial(connection, now);
+            connection.trial = connection.trial.or(trial);
+            again.extend(trial);
+        }
         let log = self.log.clone();
         if !again.is_empty() {
             connection.reading = Some(tokio::task::spawn_blocking(move || {
@@ -115,6 +120,9 @@ impl Session {
         for (first, last) in missing {
             let lost = self.progress.settle(&Outcome::Discarded, first, last);
             self.unsaved.push(Outcome::Discarded, first, last);
+            if let Some(trial) = connection.trial.filter(|trial| (first..=last).contains(trial)) {
+                self.clear(connection, trial);
+            }
             if lost > 0 {
                 tracing::error!(first, last, lost, "events were pruned before they were forwarded");
             }

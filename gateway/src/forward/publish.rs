@@ -32,7 +32,10 @@ impl Session {
         let room = connection.max_packet.saturating_sub(self.topics.batch().len() + BATCH_FRAME);
         let limits = batch::Batching { max_bytes: limits.max_bytes.min(room), ..limits };
         let fits = Batch::default().fits(payload.len(), &limits);
-        let alone = stored.event.severity == Severity::Critical || connection.alone.contains(&stored.seq) || !fits;
+        let alone = stored.event.severity == Severity::Critical
+            || connection.alone.contains(&stored.seq)
+            || self.goes_alone(connection)
+            || !fits;
         if alone {
             let mut single = Batch::default();
             single.push(stored.seq, &payload, now);
@@ -53,7 +56,7 @@ impl Session {
 
     pub(super) fn send_batch_when_due(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Lost> {
         let due = self.batch_due(connection).is_some_and(|due| now >= due || !connection.is_forwarding());
-        if due && connection.has_room() {
+        if due && connection.has_room() && !self.waits(connection) {
             let batch = std::mem::take(&mut connection.batch);
             self.send_batch(connection, batch, now)?;
         }
@@ -106,11 +109,15 @@ impl Session {
             return Ok(());
         }
         self.log.terminals(|terminals| connection.states.look(terminals, &self.is_there, now));
-        while connection.window.has_room_aside() && connection.client.is_ready() {
+        while connection.window.has_room_aside() && connection.client.is_ready() && !self.waits(connection) {
             let Some(name) = connection.states.next(now).map(str::to_owned) else { break };
             let standing = self.log.terminals(|terminals| terminals.get(&name).cloned()).unwrap_or_default();
             let state = self.is_there.ask(&name).then_some(standing.state);
             let text = states::payload(&name, &state, standing.as_of, self.log.id_prefix());
+            if self.doubts.shuns(&name, &state) {
+                connection.states.give_up(&name, state);
+                continue;
+            }
             let (topic, content) = (self.topics.state(&name), self.describes(states::CONTENT_TYPE));
             match self.packet(connection, Publication { topic, payload: text.into(), retain: true, content }) {
                 Ok(packet) => {

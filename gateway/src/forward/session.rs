@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::doubts::Doubts;
 use super::identity::Identity;
 use super::payload::Envelope;
 use super::states::IsThere;
-use super::topic::{Topics, client_id};
+use super::topic::Topics;
 use crate::log::{Log, LogError, Moved, Progress, Revived, Settled};
 use crate::metrics::Metrics;
 use crate::mqtt::{Broken, Broker, Keeper};
@@ -65,6 +66,8 @@ pub(super) struct Session {
     pub(super) moves: mpsc::UnboundedReceiver<Moved>,
     /// Since when the broker does not allow us to publish an event.
     pub(super) refused: HashMap<u64, Instant>,
+    /// What the broker may hang up at.
+    pub(super) doubts: Doubts,
     /// Our window; halved where acknowledgements did not come in time, so that a slow line is not sent the same again
     /// and again.
     pub(super) limit: u16,
@@ -80,10 +83,7 @@ impl Session {
         is_there: IsThere,
         stop: CancellationToken,
     ) -> Self {
-        let client_id = match config.client_id.as_str() {
-            "" => client_id(&identity.gateway),
-            own => own.to_owned(),
-        };
+        let client_id = config.client_id(&identity.gateway);
         Session {
             topics: Topics::new(&config.root, &identity),
             envelope: Envelope::new(&identity),
@@ -92,6 +92,7 @@ impl Session {
             unsaved: Settled::default(),
             moves: mpsc::unbounded_channel().1,
             refused: HashMap::new(),
+            doubts: Doubts::default(),
             limit: config.window,
             broker: config.broker(client_id),
             config,

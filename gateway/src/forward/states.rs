@@ -55,7 +55,7 @@ impl fmt::Debug for IsThere {
 }
 
 /// A state as it is sent; `None` where the terminal is no longer there.
-type State = Option<Arc<str>>;
+pub(super) type State = Option<Arc<str>>;
 
 /// The states of one connection.
 #[derive(Debug, Default)]
@@ -114,6 +114,11 @@ impl States {
         let others = (Bound::Excluded(self.last.as_str()), Bound::Unbounded);
         let next = self.due.range::<str, _>(others).next().or_else(|| self.due.first());
         next.filter(|_| may).map(String::as_str)
+    }
+
+    /// The one that is under way.
+    pub(super) fn flying(&self) -> Option<&(String, State)> {
+        self.flying.as_ref()
     }
 
     /// The state of this terminal is under way, as it is now.

@@ -82,6 +82,7 @@ impl Session {
         let Opened { client, limits, watch, address, is_news } = opened;
         self.catch_up(None).await.map_err(|error| (error.into(), false))?;
         self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
+        self.doubts.retain(|seq| !self.progress.is_settled(seq));
         let mut connection = Connection::new(self, client, limits, watch, number);
         if is_news {
             let pending = self.progress.pending(*self.head.borrow());
@@ -91,14 +92,15 @@ impl Session {
             Ok(()) => self.forward(&mut connection).await,
             Err(lost) => Err(lost),
         };
-        self.save(&connection);
         match end {
             Ok(left) => {
+                self.save(&connection);
                 connection.client.leave().await;
                 Ok(left)
             }
             Err(lost) => {
-                let good = self.was_good(&connection, &lost, Instant::now());
+                let good = self.was_good(&connection, &lost, Instant::now()) | self.learn(&mut connection, &lost);
+                self.save(&connection);
                 Err((lost, good))
             }
         }
@@ -122,6 +124,7 @@ impl Session {
             }
             let (goes_on, reads) = (connection.goes_on(), connection.may_read());
             let due = self.batch_due(connection);
+            let may_send = connection.has_room() && !self.waits(connection);
             tokio::select! {
                 word = connection.client.hear() => {
                     let now = Instant::now();
@@ -140,7 +143,7 @@ impl Session {
                     let revived = self.catch_up(Some(moved)).await?;
                     self.revive(connection, revived);
                 }
-                () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && connection.has_room() => {}
+                () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && may_send => {}
                 () = self.stop.cancelled(), if goes_on => self.drain(connection),
                 _ = check.tick() => self.check(connection, Instant::now()).await?,
             }
@@ -153,7 +156,9 @@ impl Session {
         if !self.unsaved.is_empty() {
             self.log.settle(std::mem::take(&mut self.unsaved));
         }
-        self.metrics.forward_held.set(i64::try_from(connection.held()).unwrap_or(i64::MAX));
+        self.metrics
+            .forward_held
+            .set(i64::try_from(connection.held() + self.doubts.accused().count()).unwrap_or(i64::MAX));
         self.refresh(connection.in_flight());
     }
 }

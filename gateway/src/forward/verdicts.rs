@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::doubts::Load;
 use super::session::{Lost, Session};
 use super::window::Message;
 use crate::log::Outcome;
@@ -46,13 +47,21 @@ impl Session {
         let seqs = match sent.message {
             Message::Event(seq) => vec![seq],
             Message::Batch(seqs) => seqs,
-            Message::State => return connection.states.answered(verdict, now),
+            Message::State => {
+                if let Some((terminal, _)) = connection.states.flying() {
+                    self.doubts.clear(&Load::State(terminal.clone()));
+                }
+                return connection.states.answered(verdict, now);
+            }
             Message::Health if verdict == Verdict::Accepted => return,
             Message::Health => {
                 let topic = self.topics.health();
                 return tracing::warn!(topic, reason = ?verdict, "the broker does not take our health");
             }
         };
+        for seq in &seqs {
+            self.clear(connection, *seq);
+        }
         match verdict {
             Verdict::Accepted => {
                 self.metrics.forward_published.inc();
@@ -129,6 +138,7 @@ impl Session {
     fn settle(&mut self, connection: &mut Connection, outcome: Outcome, seq: u64) {
         connection.taken.remove(&seq);
         connection.alone.remove(&seq);
+        self.clear(connection, seq);
         self.progress.settle(&outcome, seq, seq);
         self.unsaved.push(outcome, seq, seq);
     }

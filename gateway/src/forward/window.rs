@@ -86,6 +86,11 @@ impl Window {
         Some(sent)
     }
 
+    /// The messages that are not acknowledged.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.flying.values().map(|sent| &sent.message)
+    }
+
     /// Since when the oldest message waits for its answer.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.flying.values().map(|sent| sent.at).min()

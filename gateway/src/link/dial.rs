@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::PAUSES;
 use super::address::Address;
 use super::intake::Intake;
-use super::PAUSES;
 use super::session::{End, serve};
 use crate::backoff::Backoff;
 use crate::event::{Event, Kind};

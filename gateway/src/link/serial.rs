@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::time::sleep;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
+use super::PAUSES;
 use super::config::{Line, Parity};
 use super::intake::Intake;
-use super::PAUSES;
 use super::session::{End, serve};
 use crate::backoff::Backoff;
 use crate::event::{Event, Kind};

@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-use super::intake::Intake;
 use super::PAUSES;
+use super::intake::Intake;
 use super::session::{End, serve};
 use super::tls::Tls;
 use crate::backoff::Backoff;

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::PAUSES;
 use super::address::Address;
 use super::dial::Missing;
 use super::intake::Intake;
-use super::PAUSES;
 use super::session::End;
 use crate::backoff::Backoff;
 use crate::event::{Event, Kind};

@@ -209,48 +209,6 @@ async fn what_the_broker_never_takes_is_set_aside_and_what_it_forbids_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_the_broker_finds_too_large_is_set_aside_and_those_behind_it_pass() {
-    // It says so by 0x95, which the specification does not have for an acknowledgement.
-    let broker = Mosquitto::with("allow_anonymous true\nmessage_size_limit 2000\n", &[]);
-    let gateway = Gateway::new();
-    gateway.append("atm-1", 3).await;
-    gateway.append_all(vec![large()]).await;
-    gateway.append("atm-1", 3).await;
-    let forwarder = gateway.forward(to(broker.port()));
-    gateway.eventually([6, 0, 1, 0]).await;
-    assert_eq!(gateway.metrics.forward_connections.with_label_values(&["connected"]).get(), 1, "no reconnection");
-    forwarder.stop(DEADLINE).await;
-    eventually(|| !gateway.log.dead_letters(0, 9).expect("reads").is_empty()).await;
-    let letter = gateway.log.dead_letters(0, 9).expect("reads").remove(0);
-    assert_eq!((letter.seq, letter.reason.as_str()), (4, "packet too large"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_reason_a_broker_gives_the_connection_lasts() {
-    // Each code for the event of that place, the first time it comes; then it is taken.
-    let seen = std::sync::Mutex::new(BTreeSet::new());
-    let broker = FakeBroker::start(None, move |taken| {
-        let seq = taken.json["sequence"].as_str().and_then(|seq| seq.parse::<u8>().ok());
-        Answer::Ack(seq.filter(|seq| seen.lock().expect("not poisoned").insert(*seq)).unwrap_or(0))
-    })
-    .await;
-    let gateway = Gateway::new();
-    gateway.append("atm-1", 255).await;
-    let forwarder = gateway.forward(to(broker.port));
-    // Those whose message is at fault are set aside, as `wire::v5` has them.
-    gateway.eventually([249, 0, 6, 0]).await;
-    assert_eq!(gateway.metrics.forward_connections.with_label_values(&["connected"]).get(), 1, "no reconnection");
-    forwarder.stop(DEADLINE).await;
-}
-
-/// An event that is larger than a broker of 2,000 bytes takes.
-pub(crate) fn large() -> vestibule::log::NewEvent {
-    let mut event = Event::new(Kind::SupplyLow).detail("x".repeat(4000));
-    event.terminal = "atm-1".to_owned();
-    event.into()
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_answers_backwards_and_hangs_up_gets_everything() {
     for receive_max in [None, Some(1), Some(7)] {
         let mut broker = FakeBroker::start(receive_max, |taken| match (taken.connection, taken.place) {

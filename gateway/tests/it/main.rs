@@ -38,6 +38,7 @@ mod outbox;
 mod plugins;
 mod process;
 mod proxy;
+mod refusals;
 mod reload;
 mod retention;
 mod serial;
