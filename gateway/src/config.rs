@@ -20,6 +20,7 @@ pub use faults::{Fault, Faults};
 use ports::Ports;
 pub(crate) use ports::collide;
 
+use crate::mqtt::Address;
 use crate::profile::{Profile, ProfileError};
 use crate::protocol::Decoder;
 use crate::terminals::Terminal;
@@ -164,6 +165,13 @@ impl Config {
                 format!("`{own}` is the forwarder's client id, too: two clients with one id throw each other out");
             add("commands.mqtt_client_id".to_owned(), why);
         }
+        if let Some(address) = self.exposed_commands() {
+            let reason = format!(
+                "tokens would cross the network to {address} as they are: take `mqtts://`, or `commands.plaintext = true` \
+                 where something else encrypts that line, or no tokens (`mqtt_trust = \"broker\"`)"
+            );
+            add("commands.mqtt".to_owned(), reason);
+        }
         let mut names = HashSet::from(["gateway"]);
         let mut lunos = HashSet::new();
         let mut ports = Ports::default();
@@ -243,6 +251,13 @@ impl Config {
             "" => format!("{}-commands", forward::Config::default().client_id(&self.gateway.id)),
             own => own.to_owned(),
         }
+    }
+
+    /// A broker by way of which commands would bring their tokens for everybody on the line to read.
+    fn exposed_commands(&self) -> Option<Address> {
+        let commands = &self.commands;
+        let tokens = commands.mqtt && commands.mqtt_trust == commands::Trust::Token && !commands.plaintext;
+        self.forward.as_ref().filter(|_| tokens)?.addresses().into_iter().find(Address::is_exposed)
     }
 
     fn profile(&self, name: &str) -> Result<Profile, ProfileError> {

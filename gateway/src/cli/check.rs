@@ -10,8 +10,8 @@ use clap::Args;
 use super::exit::Exit;
 use super::store::is_running;
 use crate::config::{Config, Fault, Faults};
-use crate::gateway::{Survey, survey};
 use crate::forward;
+use crate::gateway::{Survey, survey};
 
 /// How long the broker may take to take a connection.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);

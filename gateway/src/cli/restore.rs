@@ -39,14 +39,15 @@ impl Restore {
         }
         let dir = &config.log.dir;
         interrupt::watch();
-        let beginning = restore(&self.from.join(STORE), dir, self.replace, interrupt::goes_on).map_err(|error| match error {
-            RestoreError::Store(OpenError::InUse(_)) => Exit::unavailable(format!("{error}; stop it first")),
-            RestoreError::Store(error) => StartError::from(error).into(),
-            RestoreError::InTheWay(_) => Exit::cannot_create(format!("{error}; `--replace` sets it aside")),
-            RestoreError::Unsound(_) => Exit::data(error.to_string()),
-            RestoreError::Interrupted => interrupt::interrupted(),
-            RestoreError::Io { .. } => Exit::io(error.to_string()),
-        })?;
+        let beginning =
+            restore(&self.from.join(STORE), dir, self.replace, interrupt::goes_on).map_err(|error| match error {
+                RestoreError::Store(OpenError::InUse(_)) => Exit::unavailable(format!("{error}; stop it first")),
+                RestoreError::Store(error) => StartError::from(error).into(),
+                RestoreError::InTheWay(_) => Exit::cannot_create(format!("{error}; `--replace` sets it aside")),
+                RestoreError::Unsound(_) => Exit::data(error.to_string()),
+                RestoreError::Interrupted => interrupt::interrupted(),
+                RestoreError::Io { .. } => Exit::io(error.to_string()),
+            })?;
         let mut lines = vec![format!(
             "{}: {} events up to {} as of {}; start the gateway",
             dir.display(),

@@ -168,9 +168,8 @@ impl Counter {
     fn steps(&self, command: Command, ask: Ask, now: Timestamp) -> Result<Vec<Command>, Refusal> {
         let waiting = self.log.open_commands().map_err(|_| unavailable())?;
         // A restart by a switch waits for no line, and none waits for it.
-        let same = |other: &Command| {
-            other.terminal == command.terminal && self.by_switch(other) == self.by_switch(&command)
-        };
+        let same =
+            |other: &Command| other.terminal == command.terminal && self.by_switch(other) == self.by_switch(&command);
         let waiting = waiting.iter().filter(|kept| same(&kept.command)).count();
         if waiting >= self.config.max_waiting {
             return Err(Refusal::new(Code::Busy, format!("{waiting} commands wait for this terminal already")));

@@ -21,6 +21,9 @@ pub struct Config {
     pub mqtt: bool,
     /// Who may ask by way of the broker: whoever shows a token, or whoever the broker lets publish. Default `token`.
     pub mqtt_trust: Trust,
+    /// Whether tokens may cross the network to another host's broker without TLS, because something else encrypts that line.
+    /// Default false.
+    pub plaintext: bool,
     /// MQTT client id of that connection. Default: empty, which means `vestibule-{gateway}-commands`.
     pub mqtt_client_id: String,
     /// Seconds for which the broker keeps commands while the gateway is away; 0 for none. Default 3600.
@@ -47,6 +50,7 @@ impl Default for Config {
             max_waiting: 16,
             mqtt: false,
             mqtt_trust: Trust::Token,
+            plaintext: false,
             mqtt_client_id: String::new(),
             mqtt_session_s: 3600,
         }

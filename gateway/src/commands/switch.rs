@@ -197,7 +197,10 @@ impl ByTopic {
             }
             Said::Refused(why) => {
                 let topic = self.topic();
-                refused(Code::Unavailable, format!("the broker does not take what is for the relay at `{topic}`: {why}"))
+                refused(
+                    Code::Unavailable,
+                    format!("the broker does not take what is for the relay at `{topic}`: {why}"),
+                )
             }
             Said::Unsaid if Instant::now() >= until => {
                 refused(Code::Expired, "the relay could not be told in time, and was told nothing".to_owned())

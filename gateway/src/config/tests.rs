@@ -126,6 +126,24 @@ fn two_connections_to_the_broker_have_two_client_ids() {
 }
 
 #[test]
+fn tokens_cross_no_network_as_they_are_unless_it_is_said() {
+    let with = |broker: &str, more: &str| {
+        format!(
+            "forward.brokers = ['mqtts://a', '{broker}']\nauth.tokens = '/etc/vestibule/tokens'\ncommands.mqtt = true\n{more}"
+        )
+    };
+    for broker in ["mqtt://b", "mqtt://192.0.2.1:1884", "mqtt://[2001:db8::1]"] {
+        assert_eq!(paths(&with(broker, "")), ["commands.mqtt"], "{broker}");
+        for more in ["commands.plaintext = true", "commands.mqtt_trust = 'broker'"] {
+            Config::parse(&with(broker, more)).expect(more);
+        }
+    }
+    for broker in ["mqtts://b", "mqtt://localhost", "mqtt://127.0.0.5", "mqtt://[::1]", "mqtt://[::ffff:127.0.0.1]"] {
+        Config::parse(&with(broker, "")).expect(broker);
+    }
+}
+
+#[test]
 fn the_example_is_true() {
     let text = include_str!("../../vestibule.example.toml");
     Config::parse(text).expect("the example is a configuration");

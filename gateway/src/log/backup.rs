@@ -153,8 +153,7 @@ impl Records {
         asked: &[i64],
         skipped: usize,
     ) -> Result<(u64, Option<i64>), CopyError> {
-        let unread =
-            |error: rusqlite::Error| LogError::Unreadable(format!("{}: {error}", self.path.display()));
+        let unread = |error: rusqlite::Error| LogError::Unreadable(format!("{}: {error}", self.path.display()));
         let mut select = self.connection.prepare_cached(question).map_err(unread)?;
         let columns = select.column_count();
         let mut insert = copy.prepare_cached(&insertion(table, columns.saturating_sub(skipped))).map_err(unwritten)?;

@@ -51,10 +51,12 @@ pub fn fit(dir: &Path) -> Result<(), Unfit> {
     if path.with_extension("db.suspect").exists() {
         return Err(damaged("a read has met damage"));
     }
-    let unreadable = |error: rusqlite::Error| Unfit::Unreadable(LogError::Unreadable(format!("{}: {error}", path.display())));
-    let question = if found.len() > CHECK_BYTES { "SELECT 'ok' FROM sqlite_schema LIMIT 1" } else { "PRAGMA quick_check(1)" };
-    let verdict = open_reader(&path)
-        .and_then(|connection| connection.query_row(question, [], |row| row.get::<_, String>(0)));
+    let unreadable =
+        |error: rusqlite::Error| Unfit::Unreadable(LogError::Unreadable(format!("{}: {error}", path.display())));
+    let question =
+        if found.len() > CHECK_BYTES { "SELECT 'ok' FROM sqlite_schema LIMIT 1" } else { "PRAGMA quick_check(1)" };
+    let verdict =
+        open_reader(&path).and_then(|connection| connection.query_row(question, [], |row| row.get::<_, String>(0)));
     match verdict {
         Ok(verdict) if verdict == "ok" => {}
         Ok(verdict) => return Err(damaged(&verdict)),

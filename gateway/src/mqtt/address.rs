@@ -1,6 +1,7 @@
 //! Where the brokers are: `mqtt://host`, `mqtts://host:8884`, in the order in which they are tried.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// One broker's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,13 @@ pub struct Address {
 }
 
 impl Address {
+    /// Whether what is said to it as it is can be read on the way: it is another host, and there is no TLS.
+    pub fn is_exposed(&self) -> bool {
+        let loopback =
+            self.host.parse::<IpAddr>().map_or(self.host == "localhost", |ip| ip.to_canonical().is_loopback());
+        !self.tls && !loopback
+    }
+
     /// Reads `mqtt://host[:port]` (port 1883) or `mqtts://host[:port]` (TLS, port 8883).
     ///
     /// # Errors

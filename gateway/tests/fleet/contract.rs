@@ -21,9 +21,10 @@ use vestibule::simulate::script::{DAY, LOBBY, Script};
 use vestibule::simulate::{Clock, Pace, Retry, Tempo, ndc};
 
 use crate::broker::Node;
+use crate::client::Client;
 use crate::process::{Process, until};
 use crate::python::{docs, python};
-use crate::recipes::{READER, READERS_PASSWORD, branch_password, site};
+use crate::recipes::{COMMANDER, JUDGE, READERS_PASSWORD, branch_password, site};
 use crate::{ALONE, host, recipes, say};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -34,7 +35,7 @@ const KINDS: usize = 40;
 async fn every_message_fits_its_schema() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
-    let broker = recipes::mosquitto(dir.path(), 1).await;
+    let broker = recipes::mosquitto(dir.path(), 1, None).await;
     let mut judge = Judge::start(dir.path(), broker.mqtt).await;
     let services = TcpListener::bind((host(9), 0)).await.unwrap();
     let world = World { dir: dir.path().to_owned(), broker: broker.mqtt, services: services.local_addr().unwrap() };
@@ -53,6 +54,7 @@ async fn every_message_fits_its_schema() {
             ended.unwrap().unwrap();
         }
     }
+    let commander = Client::new(broker.mqtt, "5", COMMANDER, READERS_PASSWORD);
     for (terminal, id, command, result) in [
         ("lobby", "1", r#"{"verb":"counters","args":{"set":"basic"}}"#, "done"),
         ("lobby", "2", r#"{"verb":"out_of_service","args":{"reason":"test"},"ttl_s":60}"#, "done"),
@@ -60,7 +62,7 @@ async fn every_message_fits_its_schema() {
         ("nobody", "4", r#"{"verb":"restart","expires_at":"2099-01-01T00:00:00Z"}"#, "unknown_terminal"),
     ] {
         let topic = format!("vestibule/v1/{}/{terminal}/command/{id}", site(0));
-        assert_eq!(recipes::publish(broker.mqtt, "5", 0, &topic, command), "");
+        assert_eq!(commander.publish(&topic, &["-m", command]), "");
         judge.hears(&format!("result {result}")).await;
     }
     stop.cancel();
@@ -179,7 +181,7 @@ impl Judge {
     async fn start(dir: &Path, broker: SocketAddr) -> Judge {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fleet/contract.py");
         let mut command = python();
-        command.arg(script).args([&broker.ip().to_string(), &broker.port().to_string(), READER, READERS_PASSWORD]);
+        command.arg(script).args([&broker.ip().to_string(), &broker.port().to_string(), JUDGE, READERS_PASSWORD]);
         command.arg(docs(""));
         let mut judge = Judge { process: Process::start("judge", command, dir), heard: dir.join("judge.log") };
         judge.hears("subscribed").await;

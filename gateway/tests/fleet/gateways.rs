@@ -97,6 +97,12 @@ impl Gateway {
         }
     }
 
+    /// Waits until a figure of its metrics is this.
+    pub(crate) async fn shows(&self, line: &str) {
+        let shown = async || self.get("/metrics").await?.lines().any(|shown| shown == line).then_some(());
+        until(STARTS_WITHIN, || format!("its metrics do not say {line}:\n{}", self.tail()), shown).await;
+    }
+
     /// The end of what it printed.
     pub(crate) fn tail(&self) -> String {
         self.process.tail()

@@ -14,6 +14,8 @@ mod broker;
 #[path = "../it/certificates.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod certificates;
+mod client;
+mod commands;
 mod contract;
 mod gateways;
 mod load;

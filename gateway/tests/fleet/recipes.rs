@@ -7,6 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::broker::{Cluster, Node};
+use crate::certificates::Authority;
+use crate::client::{Client, files};
 use crate::host;
 use crate::process::{Process, free_ports};
 use crate::python::docs;
@@ -14,6 +16,10 @@ use crate::python::docs;
 /// Who reads all branches.
 pub(crate) const READER: &str = "reader";
 pub(crate) const READERS_PASSWORD: &str = "change-me-too";
+/// Who gives commands.
+pub(crate) const COMMANDER: &str = "commander";
+/// Who may hear everything, in mosquitto and in tests alone.
+pub(crate) const JUDGE: &str = "judge";
 const NODES: u8 = 3;
 
 /// The site of gateway `n`, and the user that it is to the broker.
@@ -24,6 +30,24 @@ pub(crate) fn site(n: usize) -> String {
 /// Its password.
 pub(crate) fn branch_password(n: usize) -> String {
     format!("{}-of-it", site(n))
+}
+
+/// Branch `n` as somebody with its login.
+pub(crate) fn branch(broker: SocketAddr, version: &str, n: usize) -> Client {
+    Client::new(broker, version, &site(n), &branch_password(n))
+}
+
+/// A server's port for gateways.
+fn port(tls: Option<&Authority>) -> u16 {
+    if tls.is_some() { 8883 } else { 1883 }
+}
+
+/// The server's certificate, for its address, where its recipe expects it.
+fn certify(tls: Option<&Authority>, folder: &Path, n: u8) {
+    if let Some(authority) = tls {
+        let [ca, ..] = files(authority, folder, "server", &host(n).to_string());
+        std::fs::rename(ca, folder.join("gateways-ca.pem")).unwrap();
+    }
 }
 
 fn recipe(name: &str) -> String {
@@ -46,35 +70,52 @@ fn server(name: &str) -> Command {
     Command::new(if usual.exists() { usual } else { name.into() })
 }
 
-/// Three NATS servers.
-pub(crate) async fn nats(dir: &Path, branches: usize) -> Cluster {
+/// Three NATS servers, with TLS where there is an authority.
+pub(crate) async fn nats(dir: &Path, branches: usize, tls: Option<&Authority>) -> Cluster {
     let folders: Vec<_> = (1..=NODES).map(|n| (n, dir.join(format!("nats-{n}")))).collect();
     let users = recipe("nats-users.conf");
-    // The block of one branch, for each of them.
+    // The blocks of one branch, for each of them.
     let (front, rest) = users.split_once("    { user: \"branch-001\"").expect("a branch's block");
-    let (block, rest) = rest.split_once("} }\n").expect("its end");
-    let block = format!("    {{ user: \"branch-001\"{block}}} }}\n");
+    let (block, rest) = rest.split_once("\n\n").expect("its end");
+    let block = format!("    {{ user: \"branch-001\"{block}\n\n");
     let blocks: String = (0..branches)
         .map(|n| block.replace("branch-001", &site(n)).replace("\"change-me\"", &format!("\"{}\"", branch_password(n))))
         .collect();
-    let users = format!("{front}{blocks}{rest}");
+    let mut users = format!("{front}{blocks}{rest}");
+    // As the recipe says: who shows a certificate has no password.
+    while let Some((before, (_, after))) = users
+        .split_once(", password: \"")
+        .filter(|_| tls.is_some())
+        .and_then(|(before, rest)| Some((before, rest.split_once('"')?)))
+    {
+        users = format!("{before}{after}");
+    }
     let routes: Vec<String> = (1..=NODES).map(|n| format!("nats://{}:6222", host(n))).collect();
     let routes = format!("[{}]", routes.join(", "));
     let mut nodes = Vec::new();
     for (n, folder) in folders {
         std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("nats.conf"), recipe("nats.conf")).unwrap();
+        let tls_here = if tls.is_some() { "  include nats-tls.conf" } else { "" };
+        std::fs::write(
+            folder.join("nats.conf"),
+            with("nats.conf", &[("  # include nats-tls.conf", tls_here.to_owned())]),
+        )
+        .unwrap();
+        let here = format!("{}/", folder.display());
+        std::fs::write(folder.join("nats-tls.conf"), with("nats-tls.conf", &[("/etc/nats/", here)])).unwrap();
+        certify(tls, &folder, n);
         std::fs::write(folder.join("nats-users.conf"), &users).unwrap();
-        let (routes, at) = (routes.clone(), folder.clone());
+        let (routes, at, port) = (routes.clone(), folder.clone(), port(tls));
         let command = move || {
             let mut command = server("nats-server");
             command.arg("--config").arg(at.join("nats.conf"));
             command.env("VESTIBULE_NODE", format!("nats-{n}")).env("VESTIBULE_DIR", at.join("data"));
             command.env("VESTIBULE_HOST", host(n).to_string()).env("VESTIBULE_ROUTES", &routes);
-            command.envs([("VESTIBULE_CLIENTS", "4222"), ("VESTIBULE_CLUSTER", "6222"), ("VESTIBULE_MQTT", "1883")]);
+            command.env("VESTIBULE_MQTT", port.to_string());
+            command.envs([("VESTIBULE_CLIENTS", "4222"), ("VESTIBULE_CLUSTER", "6222")]);
             command
         };
-        nodes.push(Node::start("nats-server", &folder, SocketAddr::from((host(n), 1883)), command));
+        nodes.push(Node::start("nats-server", &folder, SocketAddr::from((host(n), port)), command));
     }
     for node in &mut nodes {
         node.listens().await;
@@ -82,8 +123,8 @@ pub(crate) async fn nats(dir: &Path, branches: usize) -> Cluster {
     Cluster { nodes, _beneath: None }
 }
 
-/// Three RabbitMQ servers, and the name server of their virtual machines.
-pub(crate) async fn rabbitmq(dir: &Path, branches: usize) -> Cluster {
+/// So many of three RabbitMQ servers, with TLS where there is an authority, and the name server of their virtual machines.
+pub(crate) async fn rabbitmq(dir: &Path, branches: usize, nodes: u8, tls: Option<&Authority>) -> Cluster {
     let names = free_ports::<1>()[0].port().to_string();
     let mut epmd = Command::new("epmd");
     let hosts: Vec<String> = (1..=NODES).map(|n| host(n).to_string()).collect();
@@ -105,15 +146,22 @@ pub(crate) async fn rabbitmq(dir: &Path, branches: usize) -> Cluster {
             ("/etc/rabbitmq/definitions.json", definitions.display().to_string()),
         ],
     );
+    let all = 1..=nodes;
     let mut nodes = Vec::new();
-    for n in 1..=NODES {
+    for n in all {
         let folder = dir.join(format!("rabbit-{n}"));
         std::fs::create_dir(&folder).unwrap();
+        certify(tls, &folder, n);
+        let mut config = config.clone();
+        if tls.is_some() {
+            let here = ("/etc/rabbitmq/", format!("{}/", folder.display()));
+            config += &with("rabbitmq-tls.conf", &[here, ("= 8883", "= HOST:8883".to_owned())]);
+        }
         std::fs::write(folder.join("rabbitmq.conf"), config.replace("HOST", &host(n).to_string())).unwrap();
         std::fs::write(folder.join("enabled_plugins"), "[rabbitmq_mqtt].\n").unwrap();
         let (home, names, at) = (home.clone(), names.clone(), folder.clone());
         let command = move || rabbitmq_server(&home, &names, &at, n);
-        let mut node = Node::start("rabbitmq", &folder, SocketAddr::from((host(n), 1883)), command);
+        let mut node = Node::start("rabbitmq", &folder, SocketAddr::from((host(n), port(tls))), command);
         // The first has to be there for the others to join it.
         if n == 1 {
             node.listens().await;
@@ -155,41 +203,56 @@ fn rabbitmq_server(home: &Path, names: &str, dir: &Path, n: u8) -> Command {
 /// The definitions, with the rows of the one branch for each of them.
 fn rabbitmq_definitions(branches: usize) -> String {
     let mut definitions: Value = serde_json::from_str(&recipe("rabbitmq-definitions.json")).unwrap();
-    for (table, name) in [("users", "name"), ("permissions", "user"), ("topic_permissions", "user")] {
+    for table in ["users", "permissions", "topic_permissions"] {
         let rows = definitions[table].as_array_mut().unwrap();
-        let at = rows.iter().position(|row| row[name] == "branch-001").expect("a branch's row");
-        let row = rows.remove(at);
+        let of_one: Vec<String> = rows.iter().map(Value::to_string).filter(|row| row.contains("branch-001")).collect();
+        rows.retain(|row| !row.to_string().contains("branch-001"));
         for n in 0..branches {
-            let mut row = row.clone();
-            row[name] = json!(site(n));
-            if table == "users" {
-                row["password"] = json!(branch_password(n));
+            for row in &of_one {
+                let row = row.replace("branch-001", &site(n)).replace("gw-001", &format!("gw-{n:03}"));
+                let mut row: Value = serde_json::from_str(&row).unwrap();
+                if table == "users" {
+                    row["password"] = json!(branch_password(n));
+                }
+                rows.push(row);
             }
-            rows.push(row);
         }
     }
     definitions.to_string()
 }
 
-/// One mosquitto.
-pub(crate) async fn mosquitto(dir: &Path, branches: usize) -> Node {
+/// One mosquitto, with TLS where there is an authority.
+pub(crate) async fn mosquitto(dir: &Path, branches: usize, tls: Option<&Authority>) -> Node {
     let folder = dir.join("mosquitto");
     std::fs::create_dir(&folder).unwrap();
     let here = format!("{}/", folder.display());
+    let listener = match tls {
+        None => format!("listener 1883 {}", host(1)),
+        Some(_) => {
+            let listen = ("listener 8883", format!("listener 8883 {}", host(1)));
+            with("mosquitto-tls.conf", &[listen, ("/etc/mosquitto/", here.clone())])
+        }
+    };
+    certify(tls, &folder, 1);
     let config = with(
         "mosquitto.conf",
         &[
-            ("\nlistener 1883", format!("\nuser root\nlistener 1883 {}", host(1))),
+            ("\nlistener 1883", format!("\nuser root\n{listener}")),
             ("/var/lib/mosquitto/", here.clone()),
             ("/etc/mosquitto/", here),
         ],
     );
     std::fs::write(folder.join("mosquitto.conf"), config).unwrap();
-    std::fs::write(folder.join("vestibule.acl"), recipe("mosquitto.acl")).unwrap();
+    let acl = recipe("mosquitto.acl");
+    let (all, of_one) = acl.split_once("user branch-001-relay").expect("a branch's block");
+    let of_one = |n: usize| format!("user branch-001-relay{of_one}\n").replace("branch-001", &site(n));
+    let each: String = (0..branches).map(of_one).collect();
+    std::fs::write(folder.join("vestibule.acl"), format!("{all}{each}\nuser {JUDGE}\ntopic read #\n")).unwrap();
     let passwords = folder.join("vestibule.passwords");
     std::fs::write(&passwords, "").unwrap();
     let logins = (0..branches).map(|n| (site(n), branch_password(n)));
-    for (user, password) in logins.chain([(READER.to_owned(), READERS_PASSWORD.to_owned())]) {
+    let others = [READER, COMMANDER, JUDGE].map(|user| (user.to_owned(), READERS_PASSWORD.to_owned()));
+    for (user, password) in logins.chain(others) {
         let status = Command::new("mosquitto_passwd").arg("-b").arg(&passwords).args([user, password]).status();
         assert!(status.unwrap().success());
     }
@@ -198,47 +261,7 @@ pub(crate) async fn mosquitto(dir: &Path, branches: usize) -> Node {
         command.arg("-c").arg(folder.join("mosquitto.conf"));
         command
     };
-    let mut node = Node::start("mosquitto", &dir.join("mosquitto"), SocketAddr::from((host(1), 1883)), command);
+    let mut node = Node::start("mosquitto", &dir.join("mosquitto"), SocketAddr::from((host(1), port(tls))), command);
     node.listens().await;
     node
-}
-
-/// Publishes one message as branch `n`, and gives what the publisher complained about.
-pub(crate) fn publish(broker: SocketAddr, version: &str, n: usize, topic: &str, message: &str) -> String {
-    publish_with(broker, version, &branch(n), topic, &["-m".to_owned(), message.to_owned()])
-}
-
-/// The login of branch `n`.
-pub(crate) fn branch(n: usize) -> [String; 2] {
-    [site(n), branch_password(n)]
-}
-
-/// The same with any login, and what mosquitto_pub is to say in its own words.
-pub(crate) fn publish_with(
-    broker: SocketAddr,
-    version: &str,
-    [user, password]: &[String; 2],
-    topic: &str,
-    what: &[String],
-) -> String {
-    let version = if version == "5" { "mqttv5" } else { "mqttv311" };
-    let output = Command::new("mosquitto_pub")
-        .args(["-V", version, "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "1"])
-        .args(["-u", user, "-P", password, "-i", "intruder", "-t", topic])
-        .args(what)
-        .output();
-    String::from_utf8_lossy(&output.unwrap().stderr).into_owned()
-}
-
-/// How many healths this broker has kept of the gateways of these sites, of so many that there are.
-pub(crate) fn retained(broker: SocketAddr, site: &str, of: usize) -> usize {
-    // By its whole name where it is one site, because RabbitMQ keeps nothing for wildcards.
-    let gateway = site.strip_prefix("branch-").map_or("+".to_owned(), |number| format!("gw-{number}"));
-    let topic = format!("vestibule/v1/{site}/gateway/{gateway}/health");
-    let output = Command::new("mosquitto_sub")
-        .args(["-V", "mqttv311", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-q", "1"])
-        .args(["-u", READER, "-P", READERS_PASSWORD, "-i", "looker", "--retained-only", "-F", "%t"])
-        .args(["-t", &topic, "-C", &of.to_string(), "-W", "5"])
-        .output();
-    String::from_utf8_lossy(&output.unwrap().stdout).lines().count()
 }

@@ -29,7 +29,7 @@ async fn a_subscriber_that_is_killed_has_each_event_once() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let lines = 8 * figure("VESTIBULE_FLEET_EVENTS", 200);
-    let mut broker = recipes::mosquitto(dir.path(), FORWARD.len()).await;
+    let mut broker = recipes::mosquitto(dir.path(), FORWARD.len(), None).await;
     let mut reader = Reader::start(dir.path(), vec![broker.mqtt], "5").await;
     write_down(&broker, &dir.path().join("mosquitto/mosquitto.db")).await;
     let start = |(n, forward)| Gateway::start(dir.path(), n, &[broker.mqtt], "5", forward);
@@ -67,7 +67,7 @@ async fn a_subscriber_that_is_killed_has_each_event_once() {
     judge(&reader, &answered, &books, &fleet);
     // MQTT 5 says no where 3.1.1 drops without a word.
     let topic = format!("vestibule/v1/{}/atm-01/event/source/report", recipes::site(1));
-    let complaint = recipes::publish(broker.mqtt, "5", 0, &topic, "forbidden");
+    let complaint = recipes::branch(broker.mqtt, "5", 0).publish(&topic, &["-m", "forbidden"]);
     assert!(complaint.contains("Not authorized"), "a branch may speak for another: {complaint}");
     say(&format!(
         "mosquitto: {} events, {} of them came again, {} kills of the subscriber and {} of the broker",

@@ -24,7 +24,7 @@ const TRIES: usize = 5;
 async fn an_event_whose_time_was_corrected_takes_the_place_of_its_first_copy() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
-    let broker = recipes::mosquitto(dir.path(), TRIES).await;
+    let broker = recipes::mosquitto(dir.path(), TRIES, None).await;
     let mut reader = Reader::start(dir.path(), vec![broker.mqtt], "5").await;
     let mut again = 0;
     for n in 0..TRIES {
@@ -65,17 +65,17 @@ async fn an_event_whose_time_was_corrected_takes_the_place_of_its_first_copy() {
 async fn what_is_no_event_costs_no_other_and_missing_numbers_are_said_from_the_first_on() {
     let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
-    let broker = recipes::mosquitto(dir.path(), 1).await;
+    let broker = recipes::mosquitto(dir.path(), 1, None).await;
     let mut reader = Reader::start(dir.path(), vec![broker.mqtt], "5").await;
     let password = dir.path().join("reader.password");
     let login = ["--late", "--username", READER, "--password-file", password.to_str().unwrap()];
-    let mut late = Reader::start_as(dir.path(), "late", vec![broker.mqtt], "5", &login).await;
+    let mut late = Reader::start_as(dir.path(), "reader-late", vec![broker.mqtt], "5", &login).await;
     let send = |what: &[u8]| {
         let file = dir.path().join("message");
         std::fs::write(&file, what).unwrap();
         let topic = format!("vestibule/v1/{}/gateway/gw-000/events", recipes::site(0));
-        let file = ["-f".to_owned(), file.display().to_string()];
-        assert_eq!(recipes::publish_with(broker.mqtt, "5", &recipes::branch(0), &topic, &file), "");
+        let branch = recipes::branch(broker.mqtt, "5", 0);
+        assert_eq!(branch.publish(&topic, &["-f", file.to_str().unwrap()]), "");
     };
 
     // Others in the same batch, another word under a known id, numbers that no table holds.

@@ -202,7 +202,8 @@ impl Line for Relay {
 #[tokio::test]
 async fn a_restart_by_the_switch_waits_for_no_line_and_ends_what_is_out() {
     let dir = tempfile::tempdir().expect("a folder");
-    let switch: Restart = toml::from_str("gpio = { chip = \"/dev/gpiochip0\", line = 1, off_s = 1 }").expect("settings");
+    let switch: Restart =
+        toml::from_str("gpio = { chip = \"/dev/gpiochip0\", line = 1, off_s = 1 }").expect("settings");
     let open_line: OpenLine = Arc::new(|_: &Gpio| Ok(Box::new(Relay)));
     let settings = Config { max_waiting: 2, ..Config::default() };
     let rig = Rig::with(dir.path(), &settings, BTreeMap::from([("atm".to_owned(), switch)]), open_line);

@@ -30,12 +30,8 @@ fn every_row_is_read_from_the_file_and_from_its_write_ahead_log() {
     for (id, length) in (1_i64..).zip([0, 10, 4000, 4062, 5000, 100_000, 30]) {
         for (at, number) in (0_i64..).zip(numbers) {
             let id = id * 100 + at;
-            connection
-                .execute("INSERT INTO a VALUES (?1, ?2, ?3)", params![id, number, text(length)])
-                .expect("a row");
-            connection
-                .execute("INSERT INTO b VALUES (?1, ?2)", params![id.to_string(), text(length)])
-                .expect("a row");
+            connection.execute("INSERT INTO a VALUES (?1, ?2, ?3)", params![id, number, text(length)]).expect("a row");
+            connection.execute("INSERT INTO b VALUES (?1, ?2)", params![id.to_string(), text(length)]).expect("a row");
         }
         if id == 4 {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("writes back");

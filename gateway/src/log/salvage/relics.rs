@@ -72,13 +72,17 @@ impl Relics {
                         State::Sent => 1,
                         _ => 2,
                     };
-                    let known = self.commands.entry((command.source.name().to_owned(), command.id)).or_insert((stage, spot));
+                    let known =
+                        self.commands.entry((command.source.name().to_owned(), command.id)).or_insert((stage, spot));
                     if known.0 < stage {
                         *known = (stage, spot);
                     }
                 }
             }
-            (Some(id), [Value::Null, Value::Number(_), Value::Number(_), Value::Text(_), Value::Number(_), _, Value::Text(_)]) => {
+            (
+                Some(id),
+                [Value::Null, Value::Number(_), Value::Number(_), Value::Text(_), Value::Number(_), _, Value::Text(_)],
+            ) => {
                 self.lines.insert(id, spot);
             }
             _ => {}
@@ -99,7 +103,9 @@ impl Log {
     fn bring_source_ids(&self, wreck: &Wreck) -> Result<(), LogError> {
         let wanted = |spot: &Spot| {
             let row = wreck.row(spot.page, spot.row)?;
-            let [Value::Text(terminal), Value::Text(id), Value::Number(seq)] = row.values.as_slice() else { return None };
+            let [Value::Text(terminal), Value::Text(id), Value::Number(seq)] = row.values.as_slice() else {
+                return None;
+            };
             let seq = place(*seq);
             // The index of the commands has rows of the same form.
             let is_command = wreck.relics.commands.contains_key(&(terminal.clone(), id.clone()));
@@ -113,7 +119,9 @@ impl Log {
     /// Those that had not ended end here: whether they were carried out, nobody knows.
     fn bring_commands(&self, wreck: &Wreck, brought: &mut BroughtIn) -> Result<(), LogError> {
         for (_, spot) in wreck.relics.commands.values() {
-            let Some((command, untold)) = wreck.row(spot.page, spot.row).as_ref().and_then(as_command) else { continue };
+            let Some((command, untold)) = wreck.row(spot.page, spot.row).as_ref().and_then(as_command) else {
+                continue;
+            };
             if self.command(command.source, &command.id)?.is_some() {
                 continue;
             }
@@ -182,7 +190,8 @@ impl Log {
         }
         let lines: Vec<(i64, Spot)> = wreck.relics.lines.iter().map(|(id, spot)| (*id, *spot)).collect();
         // Those that had come from a third store stand below 1: all of them, or none, are here.
-        let lines: Vec<(i64, Spot)> = lines.into_iter().filter(|(id, _)| *id > after || (after == 0 && *id < 1)).collect();
+        let lines: Vec<(i64, Spot)> =
+            lines.into_iter().filter(|(id, _)| *id > after || (after == 0 && *id < 1)).collect();
         let first: i64 = records
             .ask(|connection| connection.query_row("SELECT coalesce(min(id), 1) FROM journal", [], |row| row.get(0)))?;
         let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
@@ -213,8 +222,15 @@ impl Log {
 
 impl Relics {
     fn line(&self, number: i64, row: &Row, id: i64) -> Option<OldLine> {
-        let [_, Value::Number(terminal), Value::Number(day), Value::Text(link), Value::Number(at), printed, Value::Text(text)] =
-            row.values.as_slice()
+        let [
+            _,
+            Value::Number(terminal),
+            Value::Number(day),
+            Value::Text(link),
+            Value::Number(at),
+            printed,
+            Value::Text(text),
+        ] = row.values.as_slice()
         else {
             return None;
         };
@@ -237,7 +253,9 @@ fn fact(life: &str, last: i64) -> Relic {
 
 /// A row of `command`, and whether its asker is to be told.
 fn as_command(row: &Row) -> Option<(Command, bool)> {
-    let [_, _, Value::Text(id), _, _, Value::Number(untold), Value::Text(body)] = row.values.as_slice() else { return None };
+    let [_, _, Value::Text(id), _, _, Value::Number(untold), Value::Text(body)] = row.values.as_slice() else {
+        return None;
+    };
     let command: Command = serde_json::from_str(body).ok()?;
     (command.id == *id).then_some((command, *untold != 0))
 }

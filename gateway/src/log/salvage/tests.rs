@@ -211,7 +211,11 @@ fn what_was_salvaged_is_salvaged_again_where_its_new_store_is_lost_before_it_was
     fs::copy(file(&old), &aside).expect("copies");
     let pending = |log: &Log| -> Vec<u64> {
         let all = log.read_after(0, 1000).expect("reads");
-        all.iter().filter(|stored| stored.is_salvaged()).filter_map(|stored| stored.front()).map(|front| front.seq).collect()
+        all.iter()
+            .filter(|stored| stored.is_salvaged())
+            .filter_map(|stored| stored.front())
+            .map(|front| front.seq)
+            .collect()
     };
     let expected: Vec<u64> = (21..30).collect();
     for _ in 0..2 {

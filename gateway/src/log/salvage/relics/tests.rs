@@ -9,8 +9,8 @@ use crate::command::{Arguments, Command, Source, State};
 use crate::event::Kind;
 use crate::log::tests::{event, open, submit};
 use crate::log::{
-    CommandChange, Log, NewEvent, NewLine, Outcome, RegisterKind, RegisterRow, Search, Settled, Submission, Undated, Wanted,
-    Wreck,
+    CommandChange, Log, NewEvent, NewLine, Outcome, RegisterKind, RegisterRow, Search, Settled, Submission, Undated,
+    Wanted, Wreck,
 };
 
 fn command(id: &str, state: State) -> Command {
@@ -50,8 +50,7 @@ fn with_id(id: &str) -> NewEvent {
 }
 
 fn texts(log: &Log) -> Vec<String> {
-    let search =
-        Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 1000, after: None };
+    let search = Search { terminal: "a".to_owned(), from: None, to: None, pattern: None, limit: 1000, after: None };
     let page = log.archive().expect("opens").search(&search).expect("reads");
     page.lines.into_iter().map(|line| line.text).collect()
 }
