@@ -14,6 +14,7 @@ import yaml
 import zstandard
 from jsonschema import Draft202012Validator
 from paho.mqtt import client as paho
+from paho.mqtt.subscribeoptions import SubscribeOptions
 from referencing import Registry, Resource
 
 host, port, user, password, docs = sys.argv[1:]
@@ -65,9 +66,17 @@ for node in references(document):
 assert used | {"event.json"} == set(schemas), f"{used} are named, {set(schemas)} are there"
 
 
+def binding(name):
+    """QoS and whether it is retained, by the one operation that says something on this channel."""
+    found = [one for one in document["operations"].values() if one["channel"]["$ref"] == f"#/channels/{name}"]
+    assert len(found) == 1, f"{len(found)} operations are on {name}"
+    bound = resolve(found[0]["bindings"])["mqtt"]
+    return bound["qos"], bound["retain"]
+
+
 class Channel:
     def __init__(self, name, channel):
-        self.name, self.heard, self.kinds = name, 0, []
+        self.name, self.heard, self.kinds, self.bound = name, 0, [], binding(name)
         level = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(channel["address"]))
         assert set(re.findall(r"\{(\w+)\}", channel["address"])) == set(channel["parameters"]), name
         self.topic = re.compile(level)
@@ -75,22 +84,27 @@ class Channel:
             payload = message["payload"]
             schema = schemas[Path(payload["schema"]["$ref"]).name] if "schema" in payload else payload
             kind = message.get("contentType", document["defaultContentType"])
-            self.kinds.append((kind, Draft202012Validator(schema, registry=registry)))
+            headers = close(message.get("headers", {"type": "object", "properties": {}}))
+            self.kinds.append((kind, Draft202012Validator(schema, registry=registry), Draft202012Validator(headers)))
 
     def take(self, message, levels):
         """Why it does not fit; nothing where it does."""
         properties = message.properties
-        encoding = dict(getattr(properties, "UserProperty", [])).get("content-encoding")
+        headers = dict(getattr(properties, "UserProperty", []))
         payload = message.payload
-        if encoding == "zstd":
+        if headers.get("content-encoding") == "zstd":
             payload = zstandard.ZstdDecompressor().decompress(payload)
+            packed.add(self.name)
         value = json.loads(payload) if payload else ""
-        # A command is others' to say, and the gateway has no content type to ask for; what is gone has no content.
-        said = getattr(properties, "ContentType", None) if payload and self.name not in ("command", "result") else None
+        said = getattr(properties, "ContentType", None)
         faults = []
-        for kind, validator in self.kinds:
+        if (now := (message.qos, message.retain)) != self.bound:
+            return [f"QoS and retain are {now}, not {self.bound}"]
+        for kind, validator, head in self.kinds:
             errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
-            if said not in (None, kind):
+            errors += [f"header {error.json_path}: {error.message[:300]}" for error in head.iter_errors(headers)]
+            # A command is others' to say, and its result needs none to be told from others; what is gone has no content.
+            if payload and self.name not in ("command", "result") and said != kind:
                 errors.append(f"its content type is {said}, not {kind}")
             if not errors:
                 self.heard += 1
@@ -120,7 +134,7 @@ def agree(levels, value):
 
 
 channels = [Channel(name, channel) for name, channel in document["channels"].items()]
-faults, seen, said = [], {"kinds": set(), "protocols": set()}, set()
+faults, seen, said, packed = [], {"kinds": set(), "protocols": set()}, set(), set()
 
 
 def take(client, userdata, message):
@@ -145,7 +159,8 @@ def take(client, userdata, message):
 
 
 def connected(client, *_):
-    client.subscribe("vestibule/v1/#", 1)
+    # As it was published, so that it can be seen what is kept for whoever comes later.
+    client.subscribe("vestibule/v1/#", options=SubscribeOptions(qos=1, retainAsPublished=True))
 
 
 def stop(*_):
@@ -159,5 +174,5 @@ client.on_subscribe = lambda *_: print("subscribed", flush=True)
 signal.signal(signal.SIGTERM, stop)
 client.connect(host, int(port))
 client.loop_forever()
-report = {"faults": faults, "heard": {channel.name: channel.heard for channel in channels}}
+report = {"faults": faults, "packed": sorted(packed), "heard": {channel.name: channel.heard for channel in channels}}
 print(json.dumps(report | {name: sorted(filter(None, values)) for name, values in seen.items()}), flush=True)

@@ -223,6 +223,7 @@ impl Judge {
         );
         let heard = report["heard"].as_object().unwrap();
         assert!(heard.values().all(|count| count.as_u64() > Some(0)), "a channel was never used: {heard:?}");
+        assert_eq!(report["packed"], serde_json::json!(["batch"]), "what was packed");
         let count = |what: &str| report[what].as_array().unwrap().len();
         assert_eq!(count("protocols"), Protocol::value_variants().len(), "{}", report["protocols"]);
         assert!(count("kinds") >= KINDS, "{}", report["kinds"]);
