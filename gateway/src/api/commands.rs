@@ -1,5 +1,6 @@
 //! `/api/v1/commands`: asking terminals for something, and how far that has come.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -9,12 +10,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::View;
 use super::page::limit;
-use super::problem::{Problem, expected};
+use super::problem::{Problem, body};
 use crate::auth::Identity;
 use crate::command::{Arguments, Asker, Code, Command, Deadline, Refusal, Request, Source, State as Stage};
 use crate::log::CommandFilter;
@@ -25,7 +27,7 @@ use crate::log::CommandFilter;
 pub(super) struct Asked {
     terminal: String,
     verb: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_once")]
     args: Arguments,
     #[serde(default)]
     id: Option<String>,
@@ -33,6 +35,32 @@ pub(super) struct Asked {
     ttl_s: Option<u64>,
     #[serde(default)]
     expires_at: Option<Timestamp>,
+}
+
+/// Arguments of which none is there twice: the last of two would count, and who asked may have meant the first.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arguments, D::Error> {
+    struct Each;
+    impl<'de> Visitor<'de> for Each {
+        type Value = Arguments;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Arguments, A::Error> {
+            let mut arguments = Arguments::new();
+            while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                // A name that could be anything else is not said again.
+                let plain = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                let shown = if plain { format!("args.{name}") } else { "args".to_owned() };
+                if arguments.insert(name, value).is_some() {
+                    return Err(A::Error::custom(format!("duplicate field `{shown}`")));
+                }
+            }
+            Ok(arguments)
+        }
+    }
+    deserializer.deserialize_map(Each)
 }
 
 /// Which commands.
@@ -60,7 +88,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Json(asked) = asked.map_err(|rejection| bad(expected("the body", &rejection.body_text())))?;
+    let asked = body(asked)?;
     let key = match headers.get("idempotency-key").map(|value| value.to_str()) {
         None => None,
         Some(Ok(key)) => Some(key.trim_matches('"').to_owned()),

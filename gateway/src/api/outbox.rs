@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::View;
 use super::events::{READS, bad, unreadable};
 use super::page::limit;
-use super::problem::Problem;
+use super::problem::{Problem, body};
 use crate::auth::Identity;
 use crate::log::{Log, LogError, Status, Wanted, Wreck};
 
@@ -95,27 +95,18 @@ pub(super) async fn dead_letters(
 }
 
 /// `POST /api/v1/outbox/dead-letters/replay`: answers how many are pending again, once that is
-/// committed, and at which of the places named there is none.
+/// committed, and at which of the places named there is none; `gateway.dead_letters_replayed` says who has asked.
 pub(super) async fn replay(
     State(view): State<View>,
     Extension(identity): Extension<Arc<Identity>>,
     asked: Result<Json<Replay>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     for_all(&identity)?;
-    let Json(asked) = asked.map_err(|rejection| bad(rejection.body_text()))?;
+    let asked = body(asked)?;
     if asked.all != asked.seqs.is_empty() || asked.seqs.len() > MOST {
         return Err(bad(format!("give `all` or `seqs`: 1 to {MOST} places")));
     }
-    let ranges = if asked.all { vec![1..=u64::MAX] } else { asked.seqs.iter().map(|seq| *seq..=*seq).collect() };
-    let (mut replayed, mut none) = (0, Vec::new());
-    for range in ranges {
-        let place = *range.start();
-        let found = view.log.replay_dead_letters(range).await.map_err(unreadable)?;
-        replayed += found;
-        if found == 0 && !asked.all {
-            none.push(place);
-        }
-    }
+    let (replayed, none) = view.log.replay_for(&identity.id, &asked.seqs).await.map_err(unreadable)?;
     Ok(Json(json!({ "replayed": replayed, "none": none })))
 }
 
@@ -127,7 +118,7 @@ pub(super) async fn salvage(
     asked: Result<Json<Salvage>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     for_all(&identity)?;
-    let Json(Salvage { file }) = asked.map_err(|rejection| bad(rejection.body_text()))?;
+    let Salvage { file } = body(asked)?;
     let named = file.strip_prefix("events.db.").is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '\0']));
     if !named {
         return Err(bad(
@@ -146,11 +137,11 @@ pub(super) async fn salvage(
         return Err(Problem::new(StatusCode::CONFLICT, "busy", "another store is being salvaged"));
     }
     let (log, head) = (view.log.clone(), *view.log.head().borrow());
-    let name = file.clone();
+    let (name, by) = (file.clone(), Arc::clone(&identity.id));
     tokio::task::spawn_blocking(move || {
         match Wreck::open(&path, Wanted::Pending)
             .map_err(|error| error.to_string())
-            .and_then(|wreck| bring(&log, &wreck, &name))
+            .and_then(|wreck| bring(&log, &wreck, &name, &by))
         {
             Ok(()) => log
                 .finish(&path)
@@ -162,11 +153,11 @@ pub(super) async fn salvage(
     Ok((StatusCode::ACCEPTED, Json(json!({ "file": file, "after": head }))))
 }
 
-fn bring(log: &Log, wreck: &Wreck, name: &str) -> Result<(), String> {
+fn bring(log: &Log, wreck: &Wreck, name: &str, by: &str) -> Result<(), String> {
     if !wreck.is_store() {
         return Err("nothing in it is of a gateway's store".to_owned());
     }
-    log.salvage(wreck, name).map(|_| ()).map_err(|error| error.to_string())
+    log.salvage(wreck, name, Some(by)).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Asks the store something that takes a while.

@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem JSON, each with a stable `code`.
 
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -51,12 +53,31 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What a parser says is wrong, without what it quotes: of `unknown field …, expected one of …` the end alone.
+/// What a parser says is wrong, without what it quotes of others: of `unknown field …, expected one of …` the end alone. Fields
+/// that are missing or doubled are ours.
 pub(super) fn expected(what: &str, parser: &str) -> String {
-    match (parser.rfind("missing field `"), parser.rfind(", expected ")) {
-        (Some(at), _) => format!("{what} is not as it should be: {}", &parser[at..]),
-        (None, Some(at)) => format!("{what} is not as it should be{}", &parser[at..]),
-        (None, None) => format!("{what} cannot be read"),
+    let from = |words: &str| parser.rfind(words).and_then(|at| parser.get(at..));
+    if let Some(end) = from(", expected ") {
+        return format!("{what} is not as it should be{end}");
+    }
+    match from("missing field `").or_else(|| from("duplicate field `")) {
+        Some(end) => format!("{what} is not as it should be: {end}"),
+        None => format!("{what} cannot be read"),
+    }
+}
+
+/// The body of a request, as JSON that says that it is.
+pub(super) fn body<T>(asked: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    match asked {
+        Ok(Json(asked)) => Ok(asked),
+        Err(JsonRejection::MissingJsonContentType(_)) => {
+            let detail = "the body must be JSON, and say so: `Content-Type: application/json`";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+        }
+        Err(rejection) => {
+            let detail = expected("the body", &rejection.body_text());
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail))
+        }
     }
 }
 
@@ -69,4 +90,25 @@ pub(super) async fn not_found() -> Problem {
 pub(super) async fn method_not_allowed() -> Problem {
     let detail = "this path does not answer this method; `Allow` says which it answers";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_parser_quotes_of_others_is_not_said_again() {
+        for (parser, said) in [
+            ("x: missing field `verb` at line 1", "the body is not as it should be: missing field `verb` at line 1"),
+            (
+                "x: duplicate field `ttl_s` at line 1",
+                "the body is not as it should be: duplicate field `ttl_s` at line 1",
+            ),
+            ("unknown field `4111`, expected `a`", "the body is not as it should be, expected `a`"),
+            ("unknown field `duplicate field `4111`, expected `a`", "the body is not as it should be, expected `a`"),
+            ("key must be a string at 4111", "the body cannot be read"),
+        ] {
+            assert_eq!(expected("the body", parser), said);
+        }
+    }
 }

@@ -87,3 +87,12 @@ fn stamp(mut event: Event) -> Event {
     event.time_synced = synced;
     event
 }
+
+/// Who calls the verb, as far as the system knows: they need no token where they may write the store. To be asked before it is
+/// opened, which may change who the process is.
+pub(super) fn person() -> String {
+    // Whoever has logged in, also where they have become root since; nobody has where this is the greatest number.
+    let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let user = login.filter(|user| *user != u32::MAX).unwrap_or_else(|| geteuid().as_raw());
+    format!("command line, user {user}")
+}

@@ -221,6 +221,7 @@ kinds! {
     GatewayStoreRestored = 0x0c18 "gateway.store_restored" Major "A backup was restored; a new life of the store began."
     GatewayStoreRewound = 0x0c19 "gateway.store_rewound" Critical "The store's write-ahead log was gone; the newest events may be lost, and a new life of the store began."
     GatewayEventsSalvaged = 0x0c1a "gateway.events_salvaged" Info "Events of a store that was set aside are pending again; major where some cannot be read."
+    GatewayDeadLettersReplayed = 0x0c1b "gateway.dead_letters_replayed" Info "Dead letters are pending again, because somebody asked for it."
 
     GatewayClockSet = 0x0c20 "gateway.clock_set" Info "The gateway's clock is right now; events that were read while it was wrong are dated anew."
     GatewayClockMoved = 0x0c21 "gateway.clock_moved" Warning "The gateway's clock was moved while it ran."

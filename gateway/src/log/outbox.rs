@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::Question;
-use super::{DeadLetter, Log, LogError, Moved, Progress, Settled, Stored, dead_letter};
+use super::{DeadLetter, Log, LogError, Moved, Progress, Settled, Stored, Submission, dead_letter};
+use crate::event::{Event, Kind};
 
 impl Log {
     /// Where the forwarder stood when it last saved.
@@ -56,6 +57,39 @@ impl Log {
         receiver.await.unwrap_or(Err(LogError::Stopped))
     }
 
+    /// The same for whoever asks, at each of these places, or at all where none is named: how many, and the places at which
+    /// there was none. What was brought back is told by `gateway.dead_letters_replayed`, with their name, before this answers,
+    /// also where a fault has cut it short.
+    ///
+    /// # Errors
+    /// As [`Log::replay_dead_letters`].
+    pub async fn replay_for(&self, by: &str, places: &[u64]) -> Result<(u64, Vec<u64>), LogError> {
+        let ranges: Vec<_> =
+            if places.is_empty() { vec![1..=u64::MAX] } else { places.iter().map(|place| *place..=*place).collect() };
+        let (mut replayed, mut none, mut end) = (0, Vec::new(), Ok(()));
+        for range in ranges {
+            let place = *range.start();
+            match self.replay_dead_letters(range).await {
+                Ok(0) if !places.is_empty() => none.push(place),
+                Ok(count) => replayed += count,
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
+        if replayed > 0 {
+            let submission = || Submission { events: vec![told(by, replayed).into()], ..Submission::default() };
+            match self.submit(submission()).await {
+                Ok(_) => {}
+                // Told once there is room.
+                Err(LogError::NoRoom(_)) => drop(self.enqueue(submission())),
+                Err(error) => tracing::error!(%error, by, replayed, "Who has replayed dead letters is not kept."),
+            }
+        }
+        end.map(|()| (replayed, none))
+    }
+
     /// Counts the events in the store, and those of them that `progress` says are still to be forwarded.
     ///
     /// # Errors
@@ -79,4 +113,17 @@ impl Log {
     pub fn critical_after(&self, after: u64, limit: usize) -> Result<Vec<Arc<Stored>>, LogError> {
         self.0.reader.critical_after(after, limit).map_err(|error| self.unreadable(&error))
     }
+}
+
+/// The event that tells of dead letters that somebody has brought back.
+fn told(by: &str, replayed: u64) -> Event {
+    let (now, synced) = crate::clock::now();
+    let mut event = Event::new(Kind::GatewayDeadLettersReplayed)
+        .detail(format!("{replayed} dead letters are pending again, as {by} asked"))
+        .attribute("by", by)
+        .attribute("events", replayed);
+    event.terminal = "gateway".to_owned();
+    event.received_at = Some(now);
+    event.time_synced = synced;
+    event
 }

@@ -203,7 +203,7 @@ mod tests {
         );
         // What came after the backup is in the store that was set aside.
         let wreck = super::super::Wreck::open(&aside, super::super::Wanted::Pending).expect("opens");
-        assert_eq!(log.salvage(&wreck, "x").expect("brings in").new, 5);
+        assert_eq!(log.salvage(&wreck, "x", None).expect("brings in").new, 5);
         assert!(log.records().expect("opens").verify(true).expect("verifies").is_sound());
         log.close();
         drop(log);

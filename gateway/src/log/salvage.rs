@@ -256,11 +256,12 @@ impl Wreck {
 
 impl Log {
     /// Brings the events of a wreck in that were not forwarded, each once however often this is done, with what else it holds that
-    /// must not be forgotten, and appends an event that tells of it. `file` is the name that it bears. Blocks.
+    /// must not be forgotten, and appends an event that tells of it. `file` is the name that it bears, `by` whoever asked for
+    /// it. Blocks.
     ///
     /// # Errors
     /// Where the log has stopped; what was brought in by then stays.
-    pub fn salvage(&self, wreck: &Wreck, file: &str) -> Result<BroughtIn, LogError> {
+    pub fn salvage(&self, wreck: &Wreck, file: &str, by: Option<&str>) -> Result<BroughtIn, LogError> {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut brought = BroughtIn::default();
         let before = *self.head().borrow();
@@ -274,7 +275,10 @@ impl Log {
             brought.new += new;
             brought.known += count - new;
         }
-        let event = told(file, brought, &wreck.survey(), before);
+        let mut event = told(file, brought, &wreck.survey(), before);
+        if let Some(by) = by {
+            event = event.attribute("by", by);
+        }
         self.submit_blocking(Submission { events: vec![event.into()], ..Submission::default() })?;
         Ok(brought)
     }
@@ -307,7 +311,7 @@ impl Log {
                 continue;
             }
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            match self.salvage(&wreck, &name) {
+            match self.salvage(&wreck, &name, None) {
                 Ok(brought) => {
                     let Survey { lost, lost_at_least, .. } = survey;
                     tracing::warn!(new = brought.new, ?lost, lost_at_least, "Salvaged {shown}.");

@@ -120,6 +120,44 @@ async fn by_http_one_after_the_other_and_each_once() {
 }
 
 #[tokio::test]
+async fn a_body_says_that_it_is_json_and_each_field_once() {
+    let gateway = Running::start(&terminal(free_port(), "")).await;
+    let counters = r#"{"terminal":"atm-01","verb":"counters"}"#;
+    for path in ["/api/v1/commands", "/api/v1/outbox/dead-letters/replay", "/api/v1/outbox/salvage"] {
+        for kind in ["", "Content-Type: text/plain\r\n"] {
+            let text = format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n{counters}",
+                counters.len()
+            );
+            let answer = talk(TcpStream::connect(gateway.http).await.expect("connects"), &text).await;
+            assert_eq!((answer.status, answer.code()), (415, "unsupported_media_type"), "{path}: {answer:?}");
+        }
+    }
+    for (body, words) in [
+        (r#"{"terminal":"atm-01","verb":"counters","terminal":"atm-02"}"#, "duplicate field `terminal`"),
+        (
+            r#"{"terminal":"atm-01","verb":"counters","args":{"set":"basic","set":"extended"}}"#,
+            "duplicate field `args.set`",
+        ),
+        (
+            r#"{"terminal":"atm-01","verb":"counters","args":{"4000001234567899":1,"4000001234567899":2}}"#,
+            "field `args`",
+        ),
+        (r#"{"terminal":"atm-01"}"#, "missing field `verb`"),
+        (r#"{"terminal":"atm-01","verb":"counters","4000001234567899":1}"#, "expected one of `terminal`"),
+    ] {
+        let answer = request(gateway.http, "POST", "/api/v1/commands", None, "", body).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        assert_eq!((answer.status, answer.code()), (400, "bad_request"), "{answer:?}");
+        assert!(detail.contains(words) && !detail.contains("40000"), "{body}: {detail}");
+    }
+    let doubled = get(gateway.http, "/api/v1/commands?limit=1&limit=2").await;
+    let detail = doubled.body["detail"].as_str().unwrap_or_default();
+    assert!(doubled.status == 400 && detail.contains("duplicate field `limit`"), "{doubled:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_or_may_not_be_is_refused_with_a_word() {
     let desk = Desk::new();
     let [viewer, operator, teller] = ["viewer", "operator", "teller"].map(|role| desk.add(role));

@@ -170,6 +170,8 @@ async fn a_truncated_store_gives_what_is_left_of_it() {
         assert!([Some(0), Some(65)].contains(&code) && err.contains(pending), "round {round}: {err}");
     }
     hear(&mut subscriber, numbers.into_iter(), &["gateway.events_salvaged"]).await;
+    let told = site.good(&["events", "--json", "--kind", "gateway.events_salvaged"]);
+    assert!(told.lines().count() == 2 && told.lines().all(|event| event.contains("\"by\":\"loopback\"")), "{told}");
     gateway.stop();
 }
 

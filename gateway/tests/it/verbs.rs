@@ -150,6 +150,12 @@ async fn dead_letters_are_listed_and_sent_again_with_and_without_a_gateway() {
     assert_eq!(site.verb(&["outbox", "dead-letter", "replay"]).0, Some(64), "all, or which");
     let mut subscriber = Subscriber::to(broker.port(), "vestibule/v1/br001/+/event/#").await;
     assert!(site.good(&["outbox", "dead-letter", "replay", "--all"]).contains("3 events are pending again"));
+    // Who asked stands in the log: the gateway's caller, and whoever may write its store.
+    let told = json(&site.good(&["events", "--json", "--kind", "gateway.dead_letters_replayed"]));
+    let by = |event: &Value| event["attributes"]["by"].as_str().unwrap_or_default().to_owned();
+    let counts: Vec<_> = told.iter().map(|event| event["attributes"]["events"].as_u64()).collect();
+    assert_eq!(counts, [Some(1), Some(3)], "{told:?}");
+    assert!(by(&told[0]) == "loopback" && by(&told[1]).starts_with("command line, user "), "{told:?}");
     fs::write(site.config(), &allowed).expect("writes");
     let gateway = site.start();
     let mut heard = BTreeSet::new();

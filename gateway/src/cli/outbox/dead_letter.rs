@@ -93,9 +93,10 @@ impl Ls {
 impl Replay {
     fn execute(self) -> Result<(), Exit> {
         let config = Config::load(&self.config)?;
+        let by = store::person();
         let (replayed, none) = match store::open(&config)? {
             Some(log) => {
-                let replayed = self.directly(&log);
+                let replayed = self.directly(&log, &by);
                 log.close();
                 replayed?
             }
@@ -117,19 +118,8 @@ impl Replay {
     }
 
     /// In the store of a gateway that does not run: how many, and the places at which there is none.
-    fn directly(&self, log: &Log) -> Result<(u64, Vec<u64>), Exit> {
-        let ranges = if self.all { vec![1..=u64::MAX] } else { self.places.iter().map(|seq| *seq..=*seq).collect() };
-        runtime()?.block_on(async {
-            let (mut replayed, mut none) = (0, Vec::new());
-            for range in ranges {
-                let place = *range.start();
-                let found = log.replay_dead_letters(range).await.map_err(|error| Exit::io(error.to_string()))?;
-                replayed += found;
-                if found == 0 && !self.all {
-                    none.push(place);
-                }
-            }
-            Ok((replayed, none))
-        })
+    fn directly(&self, log: &Log, by: &str) -> Result<(u64, Vec<u64>), Exit> {
+        let replayed = runtime()?.block_on(log.replay_for(by, &self.places));
+        replayed.map_err(|error| Exit::io(error.to_string()))
     }
 }

@@ -84,11 +84,12 @@ impl Salvage {
                         config.gateway.id
                     )));
                 }
+                let by = store::person();
                 match store::open(&config)? {
                     Some(log) => {
                         let name =
                             self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                        let brought = log.salvage(&wreck, &name);
+                        let brought = log.salvage(&wreck, &name, Some(&by));
                         if brought.is_ok() {
                             // One that cannot be marked is looked at once more at the next start, and nothing new is found in it.
                             let _ = log.finish(&self.file);

@@ -107,8 +107,8 @@ fn what_was_not_forwarded_is_brought_in_once_with_its_ids_and_changes_no_count_o
     let log = open(new.path());
     submit(&log, vec![event("a"), event("b")]).expect("appends");
     let expected: Vec<u64> = (401..=700).filter(|seq| seq % 10 > 0).collect();
-    assert_eq!(log.salvage(&wreck, "x").expect("brings in"), BroughtIn { new: 270, ..BroughtIn::default() });
-    assert_eq!(log.salvage(&wreck, "x").expect("brings in"), BroughtIn { known: 270, ..BroughtIn::default() });
+    assert_eq!(log.salvage(&wreck, "x", None).expect("brings in"), BroughtIn { new: 270, ..BroughtIn::default() });
+    assert_eq!(log.salvage(&wreck, "x", None).expect("brings in"), BroughtIn { known: 270, ..BroughtIn::default() });
     submit(&log, vec![event("a")]).expect("appends");
     log.close();
     drop(log);
