@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(Records::open(dir.path()).expect("as it was").head().expect("reads"), 16);
 
         // Interrupted at any of its steps, it leaves everything as it was.
-        for steps in 0..2 {
+        for steps in 0..2_u32 {
             let left = std::cell::Cell::new(steps);
             let goes_on = || left.replace(left.get().saturating_sub(1)) > 0;
             assert!(matches!(restore(&backup, dir.path(), true, goes_on), Err(RestoreError::Interrupted)));

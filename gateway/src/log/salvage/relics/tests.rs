@@ -90,7 +90,7 @@ fn sources_commands_journals_and_the_register_come_in_once_and_before_what_is_he
     let log = open(new.path());
     submit(&log, vec![event("b")]).expect("appends");
     log.submit_blocking(Submission { journal: vec![line("of today", 0)], ..Submission::default() }).expect("keeps");
-    let brought = log.salvage(&wreck, "x").expect("brings in");
+    let brought = log.salvage(&wreck, "x", None).expect("brings in");
     assert_eq!((brought.new, brought.lines, brought.commands), (1, 3, 3));
     assert_eq!(texts(&log), ["first", "second", "third", "of today"]);
 
@@ -110,7 +110,7 @@ fn sources_commands_journals_and_the_register_come_in_once_and_before_what_is_he
     assert_eq!(all.iter().filter(|stored| stored.event.kind == Kind::CommandUnknown).count(), 2);
     assert!(log.register(|register| register.get(RegisterKind::Branch, "7").is_some()));
 
-    let again = log.salvage(&wreck, "x").expect("brings in");
+    let again = log.salvage(&wreck, "x", None).expect("brings in");
     assert_eq!((again.new, again.known, again.lines, again.commands), (0, 1, 0, 0));
     assert_eq!(texts(&log).len(), 4);
     log.close();
@@ -122,8 +122,8 @@ fn sources_commands_journals_and_the_register_come_in_once_and_before_what_is_he
     let third = tempfile::tempdir().expect("temp dir");
     let log = open(third.path());
     let second = Wreck::open(&copy, Wanted::Pending).expect("opens");
-    assert_eq!(log.salvage(&second, "y").expect("brings in").lines, 4);
-    assert_eq!(log.salvage(&wreck, "x").expect("brings in").lines, 0);
+    assert_eq!(log.salvage(&second, "y", None).expect("brings in").lines, 4);
+    assert_eq!(log.salvage(&wreck, "x", None).expect("brings in").lines, 0);
     assert_eq!(texts(&log), ["first", "second", "third", "of today"]);
     log.close();
 }
@@ -144,7 +144,7 @@ fn what_was_lost_may_be_sent_again() {
     let lost = wreck.survey().lost.expect("is known");
     assert!(lost > 0);
     let log = open(new.path());
-    assert_eq!(log.salvage(&wreck, "x").expect("brings in").new, 200 - lost);
+    assert_eq!(log.salvage(&wreck, "x", None).expect("brings in").new, 200 - lost);
     let before = *log.head().borrow();
     submit(&log, (0..200).map(|number| with_id(&number.to_string())).collect()).expect("is answered");
     assert_eq!(*log.head().borrow() - before, lost);
