@@ -3,7 +3,7 @@
 //! Twenty gateways run as processes and publish to three brokers that are set up by the recipes of `docs/fleet`; one broker is
 //! killed under load and comes back. The subscriber of `docs/subscriber.py` keeps what it hears, and nothing is missing.
 //! The same subscriber is killed itself, again and again, in front of mosquitto. Every message of a gateway with terminals
-//! of each protocol fits its schema.
+//! of each protocol fits its schema. Commands go by way of each broker, to and from whom the certificates name.
 //!
 //! `VESTIBULE_FLEET_GATEWAYS` (20), `VESTIBULE_FLEET_EVENTS` (lines of each gateway, 200) and, for RabbitMQ alone, whose
 //! nodes are heavy, `VESTIBULE_FLEET_RABBITMQ_GATEWAYS` (5) change the figures.
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test: what cannot be is a failure")]
 
 mod broker;
+mod capacity;
 #[path = "../it/certificates.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod certificates;

@@ -68,6 +68,14 @@ async fn survive(name: &str, mut cluster: Cluster, size: usize, dir: &Path) {
         cluster.nodes.iter().map(look).collect()
     };
     let (all, one) = (kept("+", size), kept(&recipes::site(0), 1));
+    let told: usize = one.iter().sum();
+    match name {
+        "NATS" => {
+            assert!(all.iter().all(|seen| *seen == size) && told == one.len(), "healths at each node: {all:?} {one:?}")
+        }
+        // None for a filter with wildcards; by its whole name at the nodes that took it.
+        _ => assert!(all.iter().sum::<usize>() == 0 && told > 0, "healths at each node: {all:?} {one:?}"),
+    }
     let (events, again) = (reader.count(), reader.figure("SELECT sum(times - 1) FROM events"));
     say(&format!(
         "{name}: {size} gateways, {events} events, {again} of them came again, {connections} connections, healths at each node {all:?}, the first by name {one:?}, {:.0} s ({:.0} s until all ran)",
