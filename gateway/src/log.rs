@@ -49,6 +49,7 @@ mod submission;
 mod tail;
 mod transaction;
 mod verify;
+mod wal;
 mod writer;
 mod written;
 
@@ -266,7 +267,14 @@ impl Log {
     fn unreadable(&self, error: &rusqlite::Error) -> LogError {
         if failure::is_damage(error) {
             // Nothing more is put into a damaged store: the next start checks it whole, and saves what it holds.
-            open::suspect(&self.0.path);
+            if open::suspect(&self.0.path) {
+                tracing::error!(
+                    %error,
+                    "The event log is damaged: something in {} cannot be read. The gateway ends, so that nothing more is put \
+                     into it; the next start checks all of it, sets it aside where it is damaged, and saves what it holds.",
+                    self.0.path.display()
+                );
+            }
             self.0.queue.close();
         }
         LogError::Unreadable(error.to_string())

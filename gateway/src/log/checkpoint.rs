@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use nix::fcntl::{FallocateFlags, fallocate};
 use rusqlite::Connection;
 
-use super::{OpenError, open};
+use super::{OpenError, life, open, wal};
 use crate::metrics::Metrics;
 
 /// Bytes written after which a checkpoint is due, about: a thousand pages.
@@ -70,9 +70,16 @@ impl Checkpoints {
     pub(super) fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Checkpoints, OpenError> {
         let connection = open::open_writer(path)?;
         let (shared, turn) = (Arc::<Shared>::default(), Turn::default());
-        let wal = wal_of(path);
+        let wal = wal::beside(path);
         allocate(&wal);
-        let work = Work { connection, wal: wal.clone(), shared: Arc::clone(&shared), turn: Arc::clone(&turn), metrics };
+        let work = Work {
+            connection,
+            path: path.to_owned(),
+            wal: wal.clone(),
+            shared: Arc::clone(&shared),
+            turn: Arc::clone(&turn),
+            metrics,
+        };
         let thread = thread::Builder::new().name("log-checkpoint".to_owned()).spawn(move || work.run());
         let thread = thread.map_err(OpenError::Thread)?;
         Ok(Checkpoints { shared, turn, wal, thread: Some(thread) })
@@ -123,6 +130,7 @@ impl Drop for Checkpoints {
 
 struct Work {
     connection: Connection,
+    path: PathBuf,
     wal: PathBuf,
     shared: Arc<Shared>,
     turn: Turn,
@@ -181,12 +189,20 @@ impl Work {
         }
         let large = std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len()) > open::WAL_BYTES.unsigned_abs();
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = self.pages(if large { "TRUNCATE" } else { "RESTART" })?;
+        let busy = if large { !life::empty(&self.connection, &self.path)? } else { self.pages("RESTART")?.busy };
+        // Nothing is written into an emptied log before the mark stands again.
+        if !life::is_marked(&self.path) {
+            match life::mark_open(&self.connection, &self.path, large && !busy) {
+                Err(OpenError::Sqlite(error)) => return Err(error),
+                Err(error) => tracing::warn!(%error, "It will not be noticed whether the write-ahead log gets lost."),
+                Ok(()) => {}
+            }
+        }
         drop(turn);
-        if large && !left.busy {
+        if large && !busy {
             allocate(&self.wal);
         }
-        Ok(!left.busy)
+        Ok(!busy)
     }
 
     fn pages(&self, mode: &str) -> rusqlite::Result<Left> {
@@ -195,11 +211,6 @@ impl Work {
             Ok(Left { copied, pages: (all - copied).max(0), busy: busy != 0 })
         })
     }
-}
-
-/// The write-ahead log of the store at this path.
-pub(super) fn wal_of(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", path.display()))
 }
 
 /// Takes room on the disk for the write-ahead log, behind its end: so there is some for positions and the ends of commands
@@ -276,6 +287,9 @@ mod tests {
         reader.execute_batch("COMMIT").expect("ends");
         checkpoints.hurry();
         eventually("cut back", || checkpoints.wal_bytes() <= open::WAL_BYTES.unsigned_abs());
+        drop(checkpoints);
+        assert!(life::is_marked(&store.path));
+        assert_eq!(wal::look(&store.path, true).expect("reads"), wal::Finding::Whole, "no empty log beside the mark");
         let rows: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).expect("reads");
         assert_eq!(rows, 3010);
     }

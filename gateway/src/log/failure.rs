@@ -35,6 +35,12 @@ pub enum OpenError {
         /// Newest version known here.
         known: i64,
     },
+    /// A restore was cut off before there was a store, or the store was removed beside one that was set aside.
+    #[error(
+        "there is no store, but {} lies beside its place: run `vestibule restore` again, rename it to {FILE} to go on with it, or \
+         move it away to begin anew", .0.display()
+    )]
+    HalfRestored(PathBuf),
     /// The system gives no thread for the writer.
     #[error("no thread for the log's writer: {0}")]
     Thread(io::Error),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::failure::is_damage;
 use super::open::open_reader;
-use super::{FILE, LogError, Records, life};
+use super::verify::foreseen;
+use super::{FILE, LogError, Records};
 
 /// A store up to this size is checked whole, as at a start.
 const CHECK_BYTES: u64 = 64 * 1024 * 1024;
@@ -45,8 +46,8 @@ pub fn fit(dir: &Path) -> Result<(), Unfit> {
         return Err(damaged("the file is empty"));
     }
     // Asked before SQLite looks at it, which would make a new one.
-    if life::is_rewound(&path) {
-        return Err(damaged("its write-ahead log is gone"));
+    if let Some(fault) = foreseen(&path) {
+        return Err(damaged(&fault));
     }
     if path.with_extension("db.suspect").exists() {
         return Err(damaged("a read has met damage"));

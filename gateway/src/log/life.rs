@@ -1,19 +1,25 @@
 //! A store's life: from the moment its epoch was chosen. A new one begins where ids could otherwise be given twice: in a new
-//! file, after a backup was restored, and where the write-ahead log of a store that was not closed is gone.
+//! file, after a backup was restored, and where the write-ahead log of a store that was not closed is gone, or its end cannot be
+//! read.
 //!
 //! SQLite takes a store without its write-ahead log for a whole one, only older: the numbers of the events that are lost would be
-//! given again. So a mark lies beside an open store. It is made once the log has been synced, and taken away before the
-//! log may go.
+//! given again. So a mark lies beside an open store ([`mark`]), and each start looks at store, log and mark before SQLite
+//! does ([`verdict`]).
 
-use std::fs::{self, File};
+mod mark;
+mod verdict;
+
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::mark::{empty, is_marked, mark_open, unmark};
+pub(super) use self::verdict::{Judgement, Verdict, forget, judge, note, noted};
 use super::OpenError;
 use super::epoch::Epoch;
 use super::place::place;
@@ -26,6 +32,8 @@ pub enum Cause {
     Restored,
     /// The write-ahead log was gone.
     Rewound,
+    /// The end of the write-ahead log could not be read.
+    Torn,
 }
 
 /// How a life began.
@@ -46,18 +54,6 @@ pub struct Beginning {
 
 /// The key of the last beginning among the facts of a store.
 const KEY: &str = "beginning";
-
-/// Whether the store was left open and its write-ahead log is gone. Ask before SQLite opens it, which would make one.
-pub(super) fn is_rewound(path: &Path) -> bool {
-    mark(path).exists() && path.exists() && !wal(path).exists()
-}
-
-/// Whether there was something in the file and nothing is: SQLite would take it for a new one, and drop the log beside it.
-/// One beside which nothing stands is what a power cut leaves of a first start.
-pub(super) fn is_emptied(path: &Path) -> bool {
-    let is_empty = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
-    is_empty(path) && (mark(path).exists() || (wal(path).exists() && !is_empty(&wal(path))))
-}
 
 /// Begins a new life in this store; what it holds keeps its ids.
 pub(super) fn begin(connection: &Connection, cause: Cause, set_aside: Option<String>) -> Result<Beginning, OpenError> {
@@ -93,31 +89,6 @@ pub(super) fn beginning(connection: &Connection) -> rusqlite::Result<Option<Begi
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Marks the store as open, once its write-ahead log is there for good. A full disk is no reason not to start: then this life goes
-/// without the mark.
-pub(super) fn mark_open(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let committed = sync_log(connection).map(|()| File::create(mark(path)).and_then(|_| sync(folder)));
-    let full = match &committed {
-        Err(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-        Ok(made) => made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull),
-    };
-    if full {
-        tracing::warn!("The disk is full: whether the write-ahead log gets lost in this run will not be noticed.");
-        unmark(path);
-        return Ok(());
-    }
-    committed?.map_err(|source| OpenError::Folder { dir: folder.to_owned(), source })
-}
-
-/// A commit, so that the log is synced, and its name too.
-fn sync_log(connection: &Connection) -> rusqlite::Result<()> {
-    // That nothing was forwarded yet is a row, too: in a damaged store, none means that it cannot be read.
-    connection.execute("INSERT INTO progress VALUES ('mqtt', 0, '[]', 0, 0, 0) ON CONFLICT DO NOTHING", [])?;
-    let now = crate::clock::now().0.to_string();
-    connection.execute("INSERT OR REPLACE INTO store (key, value) VALUES ('opened', ?1)", [now]).map(|_| ())
-}
-
 /// Has SQLite leave the log where it is when a connection ends: only [`close`] may take it away, and damage is looked at as it is.
 pub(super) fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
@@ -125,29 +96,11 @@ pub(super) fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Writes the log back into the file, and takes the mark away if that was all of it.
 pub(super) fn close(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy == 0 && fs::remove_file(mark(path)).is_ok() {
-        // The log may go only after the mark has.
-        let _ = sync(path.parent().unwrap_or(Path::new(".")));
-    }
-    Ok(())
-}
-
-fn mark(path: &Path) -> PathBuf {
-    path.with_extension("db.open")
-}
-
-fn wal(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", path.display()))
+    empty(connection, path).map(drop)
 }
 
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-/// Takes the mark of a store away that is set aside.
-pub(super) fn unmark(path: &Path) {
-    let _ = fs::remove_file(mark(path));
 }
 
 #[cfg(test)]
@@ -173,6 +126,7 @@ mod tests {
         drop(store);
         let store = open::open(dir.path()).expect("opens with its log");
         assert_eq!(store.epoch.to_string(), first);
+        insert(&store.connection, 3);
         drop(store);
         for suffix in ["-wal", "-shm"] {
             std::fs::remove_file(dir.path().join(format!("events.db{suffix}"))).expect("is there");
@@ -180,6 +134,6 @@ mod tests {
         let store = open::open(dir.path()).expect("opens without it");
         assert_ne!(store.epoch.to_string(), first);
         let beginning = store.beginning.expect("a new life");
-        assert_eq!((beginning.cause, beginning.before, beginning.after), (super::Cause::Rewound, first, 1));
+        assert_eq!((beginning.cause, beginning.before, beginning.after), (super::Cause::Rewound, first, 2));
     }
 }

@@ -3,7 +3,9 @@
 mod aside;
 mod check;
 mod connection;
+mod restored;
 mod schema;
+mod standing;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,12 +15,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 pub(super) use self::aside::unused;
 pub(super) use self::check::suspect;
-pub(super) use self::connection::{WAL_BYTES, open_reader, open_writer};
+pub(super) use self::connection::{WAL_BYTES, open_alone, open_reader, open_writer};
+pub(super) use self::restored::{PREPARED, give_way, halted, put_in_place};
 pub(super) use self::schema::MIGRATIONS;
 use super::epoch::Epoch;
-use super::failure::{is_damage, is_full};
-use super::life::{self, Beginning};
-use super::{FILE, OpenError};
+use super::failure::{ends_transaction, is_damage, is_full};
+use super::life::{self, Beginning, Judgement, Verdict};
+use super::{FILE, OpenError, space, wal};
 use crate::clock;
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
@@ -34,6 +37,8 @@ pub(super) struct Store {
     pub(super) boot_uuid: Box<str>,
     /// Where a damaged store was put, if one was found.
     pub(super) set_aside: Option<PathBuf>,
+    /// Terminals whose state was taken over from it.
+    pub(super) taken_over: u64,
     /// How its life began, if that was not with its file.
     pub(super) beginning: Option<Beginning>,
     /// Held as long as the store is open; the system lets go of it when the process dies.
@@ -45,33 +50,76 @@ pub(super) fn open(dir: &Path) -> Result<Store, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::Version(rusqlite::version()));
     }
-    open_locked(dir, lock(dir)?).map_err(|error| match error {
-        OpenError::Sqlite(error) if is_full(&error) => OpenError::Full(dir.to_owned()),
-        other => other,
-    })
+    lock(dir)
+        .and_then(|lock| open_locked(dir, lock))
+        .map_err(|error| if no_room(&error, dir) { OpenError::Full(dir.to_owned()) } else { error })
+}
+
+/// Whether there was no room for what the opening writes. Some of that SQLite calls a fault of the disk.
+fn no_room(error: &OpenError, dir: &Path) -> bool {
+    match error {
+        OpenError::Folder { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+        OpenError::Sqlite(error) => {
+            is_full(error) || (ends_transaction(error) && !is_damage(error) && space::is_full(dir))
+        }
+        _ => false,
+    }
 }
 
 fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let path = dir.join(FILE);
-    let mut set_aside = None;
-    let rewound = life::is_rewound(&path);
-    let prepared = if life::is_emptied(&path) { Err(schema::not_ours("the file is empty")) } else { prepare(&path) };
-    let connection = match prepared {
+    let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
+    if restored::finish(dir)?.is_some() {
+        tracing::warn!("A restore that was cut off is finished now.");
+    }
+    restored::refuse_half(dir)?;
+    let (mut set_aside, cause) = examine(&path).map_err(folder)?;
+    let had_log = wal::bytes(&path) > 0;
+    let connection = match prepare(&path) {
         Err(OpenError::Sqlite(error)) if is_damage(&error) => {
-            set_aside =
-                Some(aside::put_aside(&path).map_err(|source| OpenError::Folder { dir: dir.to_owned(), source })?);
+            set_aside = Some(aside::put_aside(&path).map_err(folder)?);
             prepare(&path)?
         }
         prepared => prepared?,
     };
-    if rewound && set_aside.is_none() {
-        life::begin(&connection, life::Cause::Rewound, None)?;
+    if let Some(cause) = cause.filter(|_| set_aside.is_none()) {
+        life::begin(&connection, cause, None)?;
     }
+    // What a power cut has left behind the end of the log must not be mistaken for what comes now.
+    let fresh = !had_log
+        || life::empty(&connection, &path).or_else(|error| if is_full(&error) { Ok(false) } else { Err(error) })?;
+    let taken_over = set_aside.as_deref().map_or(Ok(0), |aside| standing::take_over(&connection, aside))?;
     let beginning = life::beginning(&connection)?;
     let epoch = epoch(&connection)?;
     let (boot, boot_uuid) = boot(&connection)?;
-    life::mark_open(&connection, &path)?;
-    Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, beginning, lock })
+    life::forget(&path);
+    life::mark_open(&connection, &path, fresh)?;
+    Ok(Store { connection, path, epoch, boot, boot_uuid, set_aside, taken_over, beginning, lock })
+}
+
+/// Looks at the store before SQLite does: where it was set aside, or why a new life is to begin in it. What is wrong is noted for
+/// good first, so that a start that dies here changes nothing.
+fn examine(path: &Path) -> io::Result<(Option<PathBuf>, Option<life::Cause>)> {
+    let verdict = match life::noted(path) {
+        Some(verdict) => verdict,
+        None => match life::judge(path)? {
+            Judgement::Sound => return Ok((None, None)),
+            Judgement::Damaged(why) => {
+                tracing::error!("The event store {} is damaged: {why}.", path.display());
+                return Ok((Some(aside::put_aside(path)?), None));
+            }
+            Judgement::NewLife(cause) => {
+                let verdict = Verdict::NewLife(cause);
+                life::note(path, &verdict)?;
+                verdict
+            }
+        },
+    };
+    match verdict {
+        Verdict::NewLife(cause) => Ok((None, Some(cause))),
+        Verdict::Aside { file, moved: false } => Ok((Some(aside::go_on(path, &file)?), None)),
+        Verdict::Aside { file, moved: true } => Ok((Some(path.with_file_name(file)), None)),
+    }
 }
 
 /// A connection to a store that is sound and has the tables of this version.
@@ -92,6 +140,11 @@ pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }
+}
+
+/// Whether a gateway has the store in this folder open.
+pub(super) fn is_in_use(dir: &Path) -> bool {
+    File::open(dir.join("events.lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Makes the data folder where it is missing, and has its name written down: what is synced in a folder that has no name

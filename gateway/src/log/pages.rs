@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::wal;
 
 /// What a file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -16,7 +18,10 @@ const USUAL_SIZE: usize = 4096;
 /// What stands before the first page's own content, before the frames of a write-ahead log, and before each frame's page.
 const FILE_HEADER: usize = 100;
 const WAL_HEADER: usize = 32;
+const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER: usize = 24;
+/// Pages that a file may have had which was cut off: 16 GiB of ours.
+const CUT_OFF: u64 = 1 << 22;
 /// Longest row that is put together; events are far shorter.
 const MOST_BYTES: usize = 16 << 20;
 /// The byte whose page SQLite leaves alone.
@@ -29,7 +34,7 @@ const DEEPEST: u32 = 20;
 /// A file's pages, the newest form of each.
 #[derive(Debug)]
 pub(super) struct Pages {
-    file: File,
+    file: Option<File>,
     wal: Option<File>,
     /// Where the newest committed form of a page is in the write-ahead log.
     newer: HashMap<u32, u64>,
@@ -59,19 +64,24 @@ pub(super) struct Row {
 }
 
 impl Pages {
-    /// Opens a file, and the write-ahead log beside it where there is one. Nothing is written.
+    /// Opens a file, and the write-ahead log beside it where there is one; of the two one may be missing. Nothing is written.
     pub(super) fn open(path: &Path) -> io::Result<Pages> {
-        let file = File::open(path)?;
+        let wal = File::open(wal::beside(path)).ok();
+        let file = match File::open(path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && wal.is_some() => None,
+            Err(error) => return Err(error),
+        };
         let mut header = [0; FILE_HEADER];
-        let known = file.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);
+        let read = file.as_ref().is_some_and(|file| file.read_exact_at(&mut header, 0).is_ok());
+        let known = read && header.starts_with(MAGIC);
         let size = if known { page_size(u32::from(short(&header, 16).unwrap_or(0))) } else { None };
-        let wal = File::open(PathBuf::from(format!("{}-wal", path.display()))).ok();
+        let bytes = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()))?;
         let (mut size, mut newer, mut stated) = (size, HashMap::new(), None);
         if let Some(wal) = &wal {
-            newer = frames(wal, &mut size, &mut stated);
+            newer = frames(wal, bytes, &mut size, &mut stated);
         }
         let size = size.unwrap_or(USUAL_SIZE);
-        let bytes = file.metadata()?.len();
         let whole = bytes.div_ceil(u64::try_from(size).unwrap_or(u64::MAX));
         let count = u32::try_from(whole).unwrap_or(u32::MAX).max(newer.keys().copied().max().unwrap_or(0));
         // The header's number counts where it was written with the last change.
@@ -131,7 +141,7 @@ impl Pages {
         let start = u64::from(number.checked_sub(1)?).checked_mul(u64::try_from(self.size).ok()?)?;
         let mut read = 0;
         while let Some(rest) = page.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, start.checked_add(u64::try_from(read).ok()?)?) {
+            match self.file.as_ref()?.read_at(rest, start.checked_add(u64::try_from(read).ok()?)?) {
                 Ok(0) => break,
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -215,34 +225,42 @@ fn start(number: u32) -> usize {
     if number == 1 { FILE_HEADER } else { 0 }
 }
 
-fn page_size(stored: u32) -> Option<usize> {
+pub(super) fn page_size(stored: u32) -> Option<usize> {
     let size = if stored == 1 { 65_536 } else { stored };
     (size.is_power_of_two() && (512..=65_536).contains(&size)).then(|| usize::try_from(size).ok()).flatten()
 }
 
 /// Where the newest committed form of each page is. What follows a frame that is damaged still counts if it is of this life of
-/// the log and a commit comes after it: each row is judged for itself later. `stated` becomes the number of pages that the last
-/// commit says there are.
-fn frames(wal: &File, size: &mut Option<usize>, stated: &mut Option<u32>) -> HashMap<u32, u64> {
+/// the log and a commit comes after it: each row is judged for itself later. `bytes` is the length of the file itself; `stated`
+/// becomes the number of pages that the last commit says there are.
+fn frames(wal: &File, bytes: u64, size: &mut Option<usize>, stated: &mut Option<u32>) -> HashMap<u32, u64> {
     let mut header = [0; WAL_HEADER];
     let (mut newer, mut waiting) = (HashMap::new(), Vec::new());
-    let magic = wal.read_exact_at(&mut header, 0).ok().and_then(|()| long(&header, 0));
-    if !matches!(magic, Some(0x377f_0682 | 0x377f_0683)) {
+    let mut frame = [0; FRAME_HEADER];
+    if wal.read_exact_at(&mut header, 0).is_err() || wal.read_exact_at(&mut frame, WAL_HEADER_BYTES).is_err() {
         return newer;
     }
-    let Some(page) = long(&header, 8).and_then(page_size) else { return newer };
-    if size.is_some_and(|size| size != page) {
-        return newer;
-    }
+    let magic = matches!(long(&header, 0), Some(0x377f_0682 | 0x377f_0683));
+    let told = long(&header, 8).and_then(page_size).filter(|told| magic && size.is_none_or(|size| size == *told));
+    // A header that is damaged tells nothing: then the first frame is taken for one of this life, of pages of the usual size.
+    let page = told.or(*size).unwrap_or(USUAL_SIZE);
+    let salts = if magic && header.get(16..24) == frame.get(8..16) { header.get(16..24) } else { frame.get(8..16) };
+    let salts = salts.map(<[u8]>::to_vec);
+    // No log makes a file longer than by its own length: what says so is no frame of it.
+    let page_bytes = u64::try_from(page).unwrap_or(u64::MAX);
+    let most = (bytes + wal.metadata().map_or(0, |all| all.len())) / page_bytes;
+    // Unless the file was cut off: a log whose header is sound is believed as far as is likely.
+    let most = if told.is_some() { most.max(CUT_OFF) } else { most };
     *size = Some(page);
     let mut at = WAL_HEADER;
-    let mut frame = [0; FRAME_HEADER];
     while let Ok(offset) = u64::try_from(at) {
         if wal.read_exact_at(&mut frame, offset).is_err() {
             break;
         }
-        let (salts, ours) = (frame.get(8..16), header.get(16..24));
-        if let (Some(number @ 1..), Some(after), true) = (long(&frame, 0), long(&frame, 4), salts == ours) {
+        let ours = frame.get(8..16) == salts.as_deref();
+        if let (Some(number @ 1..), Some(after), true) = (long(&frame, 0), long(&frame, 4), ours)
+            && u64::from(number) <= most
+        {
             waiting.push((number, at + FRAME_HEADER));
             if after > 0 {
                 *stated = Some(after);
@@ -290,7 +308,7 @@ fn values(payload: &[u8]) -> Option<Vec<Value>> {
 }
 
 /// SQLite's number of one to nine bytes, and what comes after it.
-fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+pub(super) fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut number = 0_u64;
     for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
         if index == 8 {
@@ -304,11 +322,11 @@ fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     None
 }
 
-fn short(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn short(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
-fn long(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn long(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 
 use super::failure::is_full;
 use super::life::{self, Beginning, Cause};
-use super::open::{lock, unused};
-use super::{FILE, OpenError};
+use super::open::{PREPARED, give_way, halted, lock, put_in_place, unused};
+use super::{FILE, OpenError, wal};
 
 /// Bytes copied at once.
 const PIECE: usize = 1 << 20;
@@ -57,11 +57,18 @@ pub fn restore(
         move |source| RestoreError::Io { path, source }
     };
     let store = dir.join(FILE);
+    // One that was cut off had begun to set the store aside: that goes on, under the name that was chosen then.
+    let halted = halted(dir)?;
+    if let Some(beginning) = &halted {
+        give_way(dir, beginning.set_aside.as_deref())?;
+    }
     if store.exists() && !replace {
         return Err(RestoreError::InTheWay(store));
     }
-    let aside = unused(&store, "replaced").file_name().map(|name| name.to_string_lossy().into_owned());
-    let aside = aside.filter(|_| store.exists());
+    // A write-ahead log alone may hold events.
+    let in_the_way = store.exists() || wal::bytes(&store) > 0;
+    let unused = unused(&store, "replaced").file_name().map(|name| name.to_string_lossy().into_owned());
+    let aside = unused.filter(|_| in_the_way).or(halted.and_then(|beginning| beginning.set_aside));
     let fresh = dir.join(format!("{FILE}.restoring"));
     let files = |path: &Path| ["", "-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", path.display())));
     for old in files(&fresh).iter().filter(|old| old.exists()) {
@@ -79,15 +86,11 @@ pub fn restore(
         chown(path, Some(owner.uid()), Some(owner.gid())).map_err(io(path))?;
     }
     File::open(&fresh).and_then(|file| file.sync_all()).map_err(io(&fresh))?;
-    if let Some(aside) = &aside {
-        for (from, to) in files(&store).iter().zip(files(&dir.join(aside))).filter(|(from, _)| from.exists()) {
-            fs::rename(from, to).map_err(io(from))?;
-        }
-    }
-    life::unmark(&store);
-    fs::rename(&fresh, &store).map_err(io(&fresh))?;
+    fs::rename(&fresh, dir.join(PREPARED)).map_err(io(&fresh))?;
     drop(unfinished);
     life::sync(dir).map_err(io(dir))?;
+    give_way(dir, aside.as_deref())?;
+    put_in_place(dir)?;
     Ok(beginning)
 }
 
@@ -142,7 +145,7 @@ fn prepare(path: &Path, aside: Option<String>) -> Result<Beginning, RestoreError
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{event, open, submit};
+    use super::super::tests::{event, killed, open, submit};
     use super::super::{Outcome, Records, Settled};
     use super::*;
 
@@ -208,5 +211,84 @@ mod tests {
         log.close();
         drop(log);
         assert_eq!(open(dir.path()).id_prefix(), events[11].front().expect("a front").life(), "the life goes on");
+    }
+
+    /// A backup of five events.
+    fn backup() -> (tempfile::TempDir, PathBuf) {
+        let out = tempfile::tempdir().expect("temp dir");
+        let backup = out.path().join("events.db");
+        let dir = killed(5);
+        Records::open(dir.path()).expect("opens").copy_to(&backup, || true).expect("copies");
+        (out, backup)
+    }
+
+    /// The first steps of a restore that is cut off, over a store of twenty events that was killed.
+    fn cut_off(steps: usize, backup: &Path) -> tempfile::TempDir {
+        let dir = killed(20);
+        let (store, aside) = (dir.path().join(FILE), dir.path().join("events.db.replaced-x"));
+        let fresh = dir.path().join("events.db.restoring");
+        let acts: [&dyn Fn(); 6] = [
+            &|| assert!(fs::copy(backup, &fresh).is_ok()),
+            &|| drop(prepare(&fresh, Some("events.db.replaced-x".to_owned())).expect("prepares")),
+            &|| fs::rename(&fresh, dir.path().join(PREPARED)).expect("is named"),
+            &|| fs::rename(wal::beside(&store), wal::beside(&aside)).expect("moves"),
+            &|| fs::rename(&store, &aside).expect("moves"),
+            &|| life::unmark(&store),
+        ];
+        acts.iter().take(steps).for_each(|act| act());
+        dir
+    }
+
+    #[test]
+    fn one_that_is_cut_off_has_changed_nothing_or_is_finished_by_the_next_start_or_the_next_restore() {
+        let (_out, backup) = backup();
+        for steps in 0..=6 {
+            let begun = steps > 2;
+            let dir = cut_off(steps, &backup);
+            let log = open(dir.path());
+            assert_eq!(*log.head().borrow(), if begun { 5 } else { 20 }, "{steps}");
+            assert_eq!(log.born_after(), if begun { 5 } else { 0 }, "{steps}");
+            submit(&log, vec![event("a")]).expect("appends");
+            log.close();
+            drop(log);
+            assert!(Records::open(dir.path()).expect("opens").verify(true).expect("verifies").is_sound());
+
+            let dir = cut_off(steps, &backup);
+            let beginning = restore(&backup, dir.path(), true, || true).expect("restores");
+            let aside = dir.path().join(beginning.set_aside.expect("set aside"));
+            let wreck = super::super::Wreck::open(&aside, super::super::Wanted::All).expect("opens");
+            assert_eq!(wreck.survey().events, 20, "{steps}: nothing of the store before is lost");
+            assert_eq!(*open(dir.path()).head().borrow(), 5, "{steps}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_the_store_before_never_stands_beside_the_one_that_was_restored() {
+        let (_out, backup) = backup();
+        let dir = killed(20);
+        fs::remove_file(dir.path().join(FILE)).expect("is there");
+        let beginning = restore(&backup, dir.path(), false, || true).expect("restores");
+        let aside = dir.path().join(beginning.set_aside.expect("a log alone is set aside, too"));
+        assert_eq!(super::super::Wreck::open(&aside, super::super::Wanted::All).expect("opens").survey().events, 20);
+        let log = open(dir.path());
+        assert_eq!((*log.head().borrow(), log.born_after()), (5, 5));
+        log.close();
+    }
+
+    #[test]
+    fn a_store_that_was_set_aside_and_none_in_its_place_is_not_passed_over() {
+        let dir = killed(5);
+        fs::remove_file(dir.path().join("events.db.open")).expect("is there");
+        for suffix in ["", "-wal"] {
+            let name = |what: &str| dir.path().join(format!("{FILE}{what}{suffix}"));
+            fs::rename(name(""), name(".replaced-x")).expect("moves");
+        }
+        let refused = super::super::open::open(dir.path()).err().expect("says what to do");
+        assert!(
+            matches!(&refused, OpenError::HalfRestored(path) if path.ends_with("events.db.replaced-x")),
+            "{refused}"
+        );
+        fs::write(dir.path().join("events.db.replaced-x.salvaged"), "").expect("is written");
+        assert_eq!(*open(dir.path()).head().borrow(), 0);
     }
 }

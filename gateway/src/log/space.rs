@@ -146,6 +146,11 @@ fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
     blocks.into().saturating_mul(size.into())
 }
 
+/// Whether not even a page of the store finds room.
+pub(super) fn is_full(dir: &Path) -> bool {
+    free(dir).is_some_and(|free| free < 32 << 10)
+}
+
 /// Whether the file system can only be read. One that an error has made so may not say it before it is asked to write.
 pub(super) fn is_read_only(dir: &Path) -> bool {
     let says = statvfs(dir).is_ok_and(|disk| disk.flags().contains(FsFlags::ST_RDONLY));

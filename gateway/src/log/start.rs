@@ -28,6 +28,8 @@ pub struct Opened {
     pub log: Log,
     /// Where a damaged store was put, if one was found; the log is then a new one, with a new epoch.
     pub set_aside: Option<PathBuf>,
+    /// Terminals whose state was taken over from that one: what was open there still is.
+    pub taken_over: u64,
     /// The newest time among its last events at which the clock was known to be right.
     pub newest_confirmed: Option<Timestamp>,
     /// Whether events of the machine's present boot wait for the clock to be right.
@@ -96,7 +98,7 @@ impl Log {
             short: Short::default(),
             lax: false,
         };
-        let lock = store.lock;
+        let (lock, taken_over) = (store.lock, store.taken_over);
         let run = move || {
             writer.run();
             drop(lock);
@@ -120,7 +122,14 @@ impl Log {
             writer: Mutex::new(Some(thread)),
         };
         let beginning = store.beginning.filter(|beginning| beginning.after == last);
-        Ok(Opened { log: Log(Arc::new(inner)), set_aside: store.set_aside, newest_confirmed, undated, beginning })
+        Ok(Opened {
+            log: Log(Arc::new(inner)),
+            set_aside: store.set_aside,
+            taken_over,
+            newest_confirmed,
+            undated,
+            beginning,
+        })
     }
 }
 

@@ -38,6 +38,20 @@ pub(super) fn submit(log: &Log, events: Vec<NewEvent>) -> Result<Vec<u64>, LogEr
     log.submit_blocking(Submission { events, ..Submission::default() }).map(|receipt| receipt.seqs)
 }
 
+/// A folder with a store of so many events, each in a transaction of its own, as a killed process leaves it.
+pub(super) fn killed(events: u64) -> tempfile::TempDir {
+    let (dir, left) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
+    let log = open(dir.path());
+    for _ in 0..events {
+        submit(&log, vec![event("a")]).expect("appends");
+    }
+    for name in ["events.db", "events.db-wal", "events.db.open"] {
+        std::fs::copy(dir.path().join(name), left.path().join(name)).expect("is copied");
+    }
+    log.close();
+    left
+}
+
 #[test]
 fn places_ids_and_positions_survive_a_restart() {
     let dir = tempfile::tempdir().expect("temp dir");

@@ -1,11 +1,14 @@
 //! Whether a store is sound: SQLite's own checks, then every event and every position against what is promised of them.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use rusqlite::Connection;
 use serde::Serialize;
 
 use super::front::Front;
+use super::life::{self, Judgement};
+use super::open::is_in_use;
 use super::place::place;
 use super::{LogError, Records, foreign};
 
@@ -56,6 +59,22 @@ impl Faults {
     }
 }
 
+/// What a start would find wrong before SQLite opens the store, which overlooks what its write-ahead log has lost; nothing where a
+/// gateway has it open.
+pub(super) fn foreseen(path: &Path) -> Option<String> {
+    if is_in_use(path.parent()?) {
+        return None;
+    }
+    match life::noted(path).map_or_else(|| life::judge(path), |noted| Ok(noted.into())) {
+        Ok(Judgement::Sound) => None,
+        Ok(Judgement::Damaged(why)) => Some(format!("the next start sets the store aside: {why}")),
+        Ok(Judgement::NewLife(_)) => {
+            Some("its write-ahead log is gone, or its end cannot be read: the next start begins a new epoch".to_owned())
+        }
+        Err(error) => Some(format!("its write-ahead log cannot be read: {error}")),
+    }
+}
+
 impl Records {
     /// Checks the whole store; `full` has SQLite compare its indexes with their tables, too. Reads everything, and holds nobody
     /// up; the write-ahead log cannot be cut back meanwhile.
@@ -79,6 +98,7 @@ impl Records {
             Err(error) => pages.add(error.to_string()),
         }
         pages.into(&mut verdict);
+        verdict.faults.extend(foreseen(&self.path));
         if let Err(error) = self.verify_events(&mut verdict) {
             verdict.faults.push(error.to_string());
         }

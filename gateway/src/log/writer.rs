@@ -155,7 +155,7 @@ impl Writer {
         let dir = self.path.parent().unwrap_or(&self.path).display();
         if is_damage(error) {
             tracing::error!(%error, "The event log is damaged and stops. The next start checks it.");
-            suspect(&self.path);
+            let _ = suspect(&self.path);
         } else if self.path.parent().is_some_and(space::is_read_only) {
             tracing::error!(%error, "The event log stops: the file system of {dir} can only be read now. A card that fails \
                 does this: look at the kernel's log, and replace it. What was acknowledged is kept.");

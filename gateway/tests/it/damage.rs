@@ -189,6 +189,9 @@ async fn without_its_write_ahead_log_a_store_begins_a_new_life_and_no_id_is_give
     for suffix in ["-wal", "-shm"] {
         fs::remove_file(site.data().join(format!("events.db{suffix}"))).expect("is there");
     }
+    // Whoever looks first hides nothing from the start.
+    site.good(&["outbox", "status"]);
+    assert!(!site.data().join("events.db-wal").exists(), "a verb that only reads has made a log");
     let (_broker, mut subscriber) = broker(port).await;
     let gateway = site.start();
     site.feed(201, 50).await;
@@ -198,6 +201,48 @@ async fn without_its_write_ahead_log_a_store_begins_a_new_life_and_no_id_is_give
     assert!(site.wrecks().is_empty());
     gateway.stop();
     assert!(site.good(&["outbox", "verify"]).contains("sound"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_write_ahead_log_costs_no_event_no_id_and_no_alarm() {
+    let port = free_port();
+    let site = Site::new(Some(port), "");
+    let gateway = site.start();
+    let mut source = crate::gateway::Source::connect(site.lines).await;
+    source.say(b"{\"kind\":\"device.fault\",\"severity\":\"critical\",\"device\":\"card_reader\"}\n").await;
+    assert!(source.answer().await.is_some_and(|answer| answer["seq"].is_u64()));
+    drop(source);
+    for number in 1..=50 {
+        site.feed(number, 1).await;
+    }
+    gateway.kill();
+    let wal = site.data().join("events.db-wal");
+    let file = File::options().read(true).write(true).open(&wal).expect("opens");
+    let middle = fs::metadata(&wal).expect("is there").len() / 4120 / 2 * 4120 + 32 + 2000;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).expect("reads");
+    file.write_all_at(&[byte[0] ^ 0x10], middle).expect("writes");
+    let (code, out, _) = site.verb(&["outbox", "verify", "--full"]);
+    assert!(code == Some(65) && out.contains("write-ahead log"), "{out}");
+    let (_broker, mut subscriber) = broker(port).await;
+    let gateway = site.start();
+    site.feed(51, 60).await;
+    let heard = hear(&mut subscriber, 1..=110, &["gateway.store_replaced", "gateway.events_salvaged"]).await;
+    assert_ne!(life(&heard[&50]), life(&heard[&110]));
+    assert_eq!(site.wrecks().len(), 1);
+    // The fault is still open: and so it can end.
+    let mut source = crate::gateway::Source::connect(site.lines).await;
+    source.say(b"{\"kind\":\"device.recovered\",\"device\":\"card_reader\"}\n").await;
+    assert!(source.answer().await.is_some_and(|answer| answer["seq"].is_u64()));
+    let recovered = loop {
+        let json = subscriber.next().await.json;
+        if json["type"].as_str().is_some_and(|kind| kind.ends_with("device.recovered")) {
+            break json;
+        }
+    };
+    assert_eq!(recovered["data"]["state"], "cleared", "{recovered}");
+    gateway.stop();
+    assert!(site.good(&["outbox", "verify", "--full"]).contains("sound"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,6 +393,10 @@ async fn damage_that_is_met_while_it_runs_ends_the_run_and_the_next_one_saves_th
         let (broker, mut subscriber) = broker(port).await;
         gateway.signal(nix::sys::signal::Signal::SIGCONT);
         assert_eq!(gateway.ended().code(), Some(74), "{sort}: {}", site.said());
+        let said = site.said();
+        let why = said.rfind("The event log is damaged: something in").unwrap_or_else(|| panic!("{sort}: {said}"));
+        assert!(said[why..].contains("the next start checks all of it"), "{sort}: {said}");
+        fs::write(site.file("said"), "").expect("is emptied");
         let before = site.wrecks().len();
         let gateway = site.start();
         assert_eq!(site.wrecks().len(), before + 1, "{sort}");

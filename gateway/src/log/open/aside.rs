@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::check::suspicion;
-use crate::log::life;
+use crate::log::life::{self, Verdict};
 
 /// A name for a store that is set aside, which nothing has: two within a second do not take each other's place.
 pub(in crate::log) fn unused(path: &Path, why: &str) -> PathBuf {
@@ -23,18 +23,35 @@ pub(in crate::log) fn unused(path: &Path, why: &str) -> PathBuf {
 
 /// Renames the store and the files that belong to it; what can be saved from it can be saved later.
 pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = unused(path, "corrupt");
-    let renamed = |suffix: &str| PathBuf::from(format!("{}{suffix}", aside.display()));
-    for suffix in ["", "-wal", "-shm"] {
-        let from = PathBuf::from(format!("{}{suffix}", path.display()));
-        if from.exists() {
-            fs::rename(from, renamed(suffix))?;
-        }
+    let file = unused(path, "corrupt").file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    life::note(path, &Verdict::Aside { file: file.clone(), moved: false })?;
+    go_on(path, &file)
+}
+
+/// The same where it was begun before, under this name: whatever is not there yet.
+pub(super) fn go_on(path: &Path, file: &str) -> io::Result<PathBuf> {
+    let aside = path.with_file_name(file);
+    move_store(path, &aside)?;
+    // A log alone is found by the name of its store.
+    if !aside.exists() {
+        File::create(&aside)?;
     }
     let _ = fs::remove_file(suspicion(path));
+    life::note(path, &Verdict::Aside { file: file.to_owned(), moved: true })?;
+    Ok(aside)
+}
+
+/// Gives a store and what belongs to it another name; what it said of itself beside them goes. The log goes first: the store's
+/// own file tells that not all is done.
+pub(super) fn move_store(path: &Path, to: &Path) -> io::Result<()> {
+    for suffix in ["-wal", "-shm", ""] {
+        let [from, to] = [path, to].map(|path| PathBuf::from(format!("{}{suffix}", path.display())));
+        if from.exists() && !to.exists() {
+            fs::rename(from, to)?;
+        }
+    }
     life::unmark(path);
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(renamed(""))
+    life::sync(path.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]

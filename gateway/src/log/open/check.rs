@@ -1,6 +1,7 @@
 //! Whether the store can be trusted: a small one is checked at every start, a large one where it was seen damaged.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -10,10 +11,15 @@ use crate::log::failure::is_broken;
 
 /// A store up to this size is checked whole at every start; a larger one only after it was seen damaged.
 const CHECK_ALWAYS_BYTES: u64 = 64 * 1024 * 1024;
-/// Remembers beside the store that it was seen damaged: the next start checks it whole.
-pub(in crate::log) fn suspect(path: &Path) {
-    if let Err(error) = File::create(suspicion(path)) {
-        tracing::error!(%error, "The store is damaged, and that could not be noted for the next start.");
+/// Remembers beside the store that it was seen damaged: the next start checks it whole. Whether that is new.
+pub(in crate::log) fn suspect(path: &Path) -> bool {
+    match File::create_new(suspicion(path)) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => {
+            tracing::error!(%error, "The store is damaged, and that could not be noted for the next start.");
+            true
+        }
     }
 }
 
