@@ -60,7 +60,11 @@ mod tests {
         let at = jiff::Timestamp::now();
         let beginning = Beginning { cause: Cause::Rewound, after: 0, before: String::new(), at, set_aside: None };
         let event = begun(&beginning);
-        assert!(!event.detail.contains("epoch") && event.detail.contains("all that the store held"), "{}", event.detail);
+        assert!(
+            !event.detail.contains("epoch") && event.detail.contains("all that the store held"),
+            "{}",
+            event.detail
+        );
         assert!(!event.attributes.contains_key("epoch_before"));
         let event = begun(&Beginning { before: "7f3a01bc".to_owned(), after: 42, ..beginning });
         assert!(event.detail.contains("behind 42 of epoch 7f3a01bc"), "{}", event.detail);
