@@ -55,6 +55,10 @@ pub use crate::mqtt::{Address, Tls, Version};
 #[derive(Debug)]
 pub struct Forwarder {
     stop: DropGuard,
+    /// Set where another goes on in its place: nobody need hear that it stops.
+    relieved: CancellationToken,
+    /// The brokers, and the front of its topics.
+    station: (Vec<Address>, String),
     task: JoinHandle<()>,
 }
 
@@ -65,9 +69,15 @@ pub fn start(config: Config, log: Log, identity: Identity, metrics: Arc<Metrics>
     for (key, why) in config.exposed() {
         tracing::warn!("forward.{key}: {why}");
     }
-    let stop = CancellationToken::new();
-    let session = session::Session::new(config, identity, log, metrics, is_there, stop.clone());
-    Forwarder { stop: stop.drop_guard(), task: tokio::spawn(session.run()) }
+    let (stop, relieved, station) = (CancellationToken::new(), CancellationToken::new(), station(&config));
+    let ends = session::Ends { stop: stop.clone(), relieved: relieved.clone() };
+    let session = session::Session::new(config, identity, log, metrics, is_there, ends);
+    Forwarder { stop: stop.drop_guard(), relieved, station, task: tokio::spawn(session.run()) }
+}
+
+/// What tells subscribers that it is the same gateway that speaks.
+fn station(config: &Config) -> (Vec<Address>, String) {
+    (config.addresses(), config.root.clone())
 }
 
 impl Forwarder {
@@ -78,10 +88,19 @@ impl Forwarder {
         }
     }
 
+    /// As [`Forwarder::stop`], before another with these settings takes its place. Where that one speaks to the same brokers
+    /// under the same topics, nobody is told that we stopped, for the gateway has not.
+    pub async fn make_way(self, next: Option<&Config>, deadline: Duration) {
+        if next.is_some_and(|next| station(next) == self.station) {
+            self.relieved.cancel();
+        }
+        self.stop(deadline).await;
+    }
+
     /// Sends a short rest of events, waits for the acknowledgements, says on the health topic that we stopped, and
     /// disconnects; whatever is not done at the deadline is left for the next start.
     pub async fn stop(self, deadline: Duration) {
-        let Forwarder { stop, task } = self;
+        let Forwarder { stop, task, .. } = self;
         stop.disarm().cancel();
         if task.is_finished() {
             return;

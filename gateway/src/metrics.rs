@@ -86,6 +86,7 @@ metrics! {
     log_written_bytes_per_event: IntGauge = "vestibule_log_written_bytes_per_event", "Bytes written to disks for each event committed, since this process opened the store.";
     forward_connected: IntGauge = "vestibule_forward_connected", "1 while the broker has accepted our connection.";
     forward_broker: IntGaugeVec = "vestibule_forward_broker_in_use", "1 for the broker that has accepted our connection, 0 for the others.", ["broker"];
+    forward_certificate_expiry: IntGaugeVec = "vestibule_forward_certificate_expiry_timestamp_seconds", "When a certificate of the connection to the broker ends: ours (own), or the one that the broker showed last (peer).", ["role"];
     forward_pending: IntGauge = "vestibule_forward_pending_events", "Events not yet forwarded, dead-lettered or discarded.";
     forward_forwarded: IntGauge = "vestibule_forward_forwarded_events", "Events of this store that the broker acknowledged.";
     forward_dead_lettered: IntGauge = "vestibule_forward_dead_lettered_events", "Events of this store that cannot be forwarded and were set aside.";

@@ -17,7 +17,7 @@ mod wire;
 pub use self::address::Address;
 pub use self::broker::Broker;
 pub(crate) use self::broker::Unfit;
-pub(crate) use self::client::{Broken, Client};
+pub(crate) use self::client::{Broken, Client, Expiries};
 pub(crate) use self::keeper::{Ended, Keeper, Opened};
 pub use self::tls::Tls;
 pub use self::wire::Version;

@@ -189,6 +189,9 @@ impl Session {
                     && !connection.states.is_pending(now) =>
             {
                 connection.phase = Phase::Farewell;
+                if self.relieved.is_cancelled() {
+                    return Ok(Some(Left::Stopped));
+                }
                 self.publish_health(connection, Status::Stopped)?;
                 Ok(None)
             }

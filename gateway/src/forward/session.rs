@@ -15,7 +15,7 @@ use super::states::IsThere;
 use super::topic::Topics;
 use crate::log::{Log, LogError, Moved, Progress, Revived, Settled};
 use crate::metrics::Metrics;
-use crate::mqtt::{Broken, Broker, Keeper};
+use crate::mqtt::{Broken, Broker, Expiries, Keeper};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,15 @@ pub(super) enum Left {
     ForNewFiles,
 }
 
+/// What ends it.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// It is to stop, in order.
+    pub(super) stop: CancellationToken,
+    /// Another goes on in its place.
+    pub(super) relieved: CancellationToken,
+}
+
 /// What outlives a connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -72,6 +81,8 @@ pub(super) struct Session {
     /// and again.
     pub(super) limit: u16,
     pub(super) stop: CancellationToken,
+    /// Set where another goes on in our place.
+    pub(super) relieved: CancellationToken,
 }
 
 impl Session {
@@ -81,7 +92,7 @@ impl Session {
         log: Log,
         metrics: Arc<Metrics>,
         is_there: IsThere,
-        stop: CancellationToken,
+        ends: Ends,
     ) -> Self {
         let client_id = config.client_id(&identity.gateway);
         Session {
@@ -100,7 +111,8 @@ impl Session {
             log,
             metrics,
             is_there,
-            stop,
+            stop: ends.stop,
+            relieved: ends.relieved,
         }
     }
 
@@ -142,6 +154,17 @@ impl Session {
         self.metrics.forward_dead_lettered.set(gauge(dead_lettered));
         self.metrics.forward_discarded.set(gauge(discarded));
         self.metrics.forward_inflight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+    }
+
+    /// Shows when the certificates of a connection end; one that was not shown has no end.
+    pub(super) fn show_certificates(&self, expiries: Expiries) {
+        for (role, end) in [("own", expiries.own), ("peer", expiries.peer)] {
+            match end {
+                Some(end) => self.metrics.forward_certificate_expiry.with_label_values(&[role]).set(end),
+                // There may have been none before, too.
+                None => drop(self.metrics.forward_certificate_expiry.remove_label_values(&[role])),
+            }
+        }
     }
 
     /// Shows which broker is in use.

@@ -83,6 +83,7 @@ impl Session {
         self.catch_up(None).await.map_err(|error| (error.into(), false))?;
         self.refused.retain(|seq, _| !self.progress.is_settled(*seq));
         self.doubts.retain(|seq| !self.progress.is_settled(seq));
+        self.show_certificates(client.expiries());
         let mut connection = Connection::new(self, client, limits, watch, number);
         if is_news {
             let pending = self.progress.pending(*self.head.borrow());

@@ -116,16 +116,17 @@ impl Broker {
         let files = tls.iter().flat_map(Tls::files).map(|path| path.to_owned());
         let files = files.chain(self.password_file.clone()).chain(self.token_file.clone());
         let watch = Watch::new(files.collect());
-        let tls = match tls {
-            None => None,
+        let (tls, own_expiry) = match tls {
+            None => (None, None),
             Some(tls) => {
                 let name = tls.server_name.clone().unwrap_or_else(|| address.host.clone());
                 let name = name.try_into().map_err(|_| Unfit("tls", format!("`{}` is no host name", address.host)))?;
-                Some((tls.read().map_err(|why| Unfit("tls", why))?, name))
+                let (config, own_expiry) = tls.read().map_err(|why| Unfit("tls", why))?;
+                (Some((config, name)), own_expiry)
             }
         };
         Ok(Door {
-            route: Route { host: address.host, port: address.port, tls },
+            route: Route { host: address.host, port: address.port, tls, own_expiry },
             login: self.login()?,
             version: self.version,
             patience: Duration::from_secs(u64::from(self.connect_timeout_s.max(1))),

@@ -37,6 +37,17 @@ pub(crate) struct Route {
     pub(crate) port: u16,
     /// Settings of TLS and the name that the broker's certificate must bear; none for plain TCP.
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// When our own certificate ends, where we have one to show, in seconds of Unix time.
+    pub(crate) own_expiry: Option<i64>,
+}
+
+/// When the certificates of a connection end, in seconds of Unix time; none where none was shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expiries {
+    /// Ours.
+    pub(crate) own: Option<i64>,
+    /// The broker's.
+    pub(crate) peer: Option<i64>,
 }
 
 /// Why there is no connection, or no more.
@@ -83,6 +94,7 @@ impl Broken {
 /// A connection that the broker has accepted.
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
+    expiries: Expiries,
     version: Version,
     reader: Reader,
     heard: BytesMut,
@@ -118,16 +130,21 @@ impl Client {
         let tcp = TcpStream::connect((route.host.as_str(), route.port)).await.map_err(Broken::Unreachable)?;
         // Single events must not wait for the acknowledgement of the segment before.
         tcp.set_nodelay(true).map_err(Broken::Unreachable)?;
+        let mut expiries = Expiries::default();
         let stream: Box<dyn Stream> = match &route.tls {
             None => Box::new(tcp),
             Some((config, name)) => {
                 let connector = TlsConnector::from(Arc::clone(config));
-                Box::new(connector.connect(name.clone(), tcp).await.map_err(failed)?)
+                let stream = connector.connect(name.clone(), tcp).await.map_err(failed)?;
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                expiries = Expiries { own: route.own_expiry, peer: shown.and_then(crate::tls::expiry) };
+                Box::new(stream)
             }
         };
         let now = Instant::now();
         let mut client = Client {
             stream,
+            expiries,
             version,
             reader: Reader::new(version),
             heard: BytesMut::with_capacity(CHUNK),
@@ -152,6 +169,11 @@ impl Client {
                 Err(Broken::Refused("it answered before it accepted us".to_owned()))
             }
         }
+    }
+
+    /// When the certificates end that both sides have shown.
+    pub(crate) fn expiries(&self) -> Expiries {
+        self.expiries
     }
 
     /// Whether the line keeps up with what is said.
@@ -289,8 +311,12 @@ mod tests {
     /// A client, and the other end of its line after the welcome.
     async fn pair() -> (Client, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let route =
-            Route { host: "127.0.0.1".to_owned(), port: listener.local_addr().expect("bound").port(), tls: None };
+        let route = Route {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().expect("bound").port(),
+            tls: None,
+            own_expiry: None,
+        };
         let greeting = greeting();
         let connect = Client::connect(&route, Version::V5, &greeting, &None, Duration::from_secs(5));
         let accept = async {

@@ -35,8 +35,8 @@ impl Tls {
         [Some(&self.ca), self.certificate.as_ref(), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// Reads the files. Blocks for the time of a small read.
-    pub(crate) fn read(&self) -> Result<Arc<ClientConfig>, String> {
+    /// Reads the files; with it, when our own certificate ends, in seconds of Unix time. Blocks for the time of a small read.
+    pub(crate) fn read(&self) -> Result<(Arc<ClientConfig>, Option<i64>), String> {
         let sentence = |fault: Fault| fault.to_string();
         let mut roots = RootCertStore::empty();
         // A system's bundle may have some that are too old to be read.
@@ -45,13 +45,14 @@ impl Tls {
             return Err(format!("no certificate in {} can be used", self.ca.display()));
         }
         let builder = tls::client(&tls::provider()).map_err(sentence)?.with_root_certificates(roots);
-        let config = match (&self.certificate, &self.key) {
+        let (config, expiry) = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
-                Own::read(certificate, key).and_then(|own| own.show(builder)).map_err(sentence)?
+                let own = Own::read(certificate, key).map_err(sentence)?;
+                (own.show(builder).map_err(sentence)?, own.expiry())
             }
-            _ => builder.with_no_client_auth(),
+            _ => (builder.with_no_client_auth(), None),
         };
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), expiry))
     }
 }
 
