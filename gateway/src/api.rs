@@ -18,6 +18,7 @@ mod outbox;
 mod page;
 mod places;
 mod problem;
+mod reload;
 mod server;
 mod stall;
 mod stream;
@@ -36,6 +37,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
+pub use self::reload::Reloads;
 pub use self::tls::{Client as ClientCertificate, Config as TlsConfig, Tls};
 
 use self::audit::Audit;
@@ -63,6 +65,8 @@ pub struct View {
     pub auth: Auth,
     /// Where commands are asked for.
     pub desk: Arc<dyn Desk>,
+    /// Where it is asked for that the configuration is read again.
+    pub reloads: Reloads,
     /// Set while the gateway drains.
     pub stop: CancellationToken,
 }
@@ -115,6 +119,7 @@ fn router(gate: Arc<Gate>, config: Arc<Config>, view: View) -> Router {
         .add("/api/v1/commands", Access::Known, post(commands::ask).get(commands::list))
         .add("/api/v1/commands/{id}", state, get(commands::show))
         .add("/api/v1/tokens", administer, get(identity::tokens))
+        .add("/api/v1/reload", administer, post(reload::reload))
         .router
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

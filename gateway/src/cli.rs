@@ -17,6 +17,7 @@ mod journal;
 mod line;
 mod logging;
 mod outbox;
+mod reload;
 mod restore;
 mod run;
 mod sample;
@@ -61,6 +62,7 @@ enum Verb {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Token(token::Token),
+    Reload(reload::Reload),
     Simulate(simulate::Simulate),
 }
 
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Backup(backup) => backup.execute(),
         Verb::Restore(restore) => restore.execute(),
         Verb::Token(token) => token.execute(),
+        Verb::Reload(reload) => reload.execute(),
         Verb::Simulate(simulate) => simulate.execute(),
     };
     match done {

@@ -111,6 +111,7 @@ struct Base {
     directory: Directory,
     lines: Arc<Lines>,
     listener: Arc<TcpListener>,
+    reloads: api::Reloads,
     stop: CancellationToken,
 }
 
@@ -158,6 +159,7 @@ impl Gateway {
             lines: Arc::new(Lines::new(Arc::clone(&inventory), &config.links(), &config.listeners())),
             directory: Directory::new(&config.terminal),
             listener: Arc::new(listener),
+            reloads: api::Reloads::default(),
             stop: CancellationToken::new(),
             log: log.clone(),
             metrics: Arc::clone(&metrics),
@@ -178,6 +180,12 @@ impl Gateway {
     /// Has whoever started the process told how it goes.
     pub fn supervised_by(&mut self, supervisor: Supervisor) {
         self.supervisor = supervisor;
+    }
+
+    /// What HTTP asks for: that the configuration is read again. Whoever takes this gives the order, and HTTP waits for the
+    /// event that tells how it ended; where nobody does, it says that there is no file to read.
+    pub fn reloads(&self) -> mpsc::Receiver<()> {
+        self.base.reloads.heed()
     }
 
     /// Runs until `shutdown` or until the log fails, then drains the stages in the order of an event's path.
@@ -260,6 +268,7 @@ impl Base {
             directory: self.directory.clone(),
             auth: auth.clone(),
             desk: Arc::new(commands.counter()),
+            reloads: self.reloads.clone(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(api::serve(Arc::clone(&self.listener), config.http.clone(), tls, view));

@@ -161,7 +161,7 @@ fn bring(log: &Log, wreck: &Wreck, name: &str, by: &str) -> Result<(), String> {
 }
 
 /// Asks the store something that takes a while.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     question: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, Problem> {
     let _turn = READS.acquire().await;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::door::Door;
 use super::exit::Exit;
 
-/// A gateway that takes longer is not well.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A gateway that takes longer for what it has in its memory or store is not well.
+pub(super) const USUAL: Duration = Duration::from_secs(10);
 /// Most bytes of an answer.
 const MOST: u64 = 64 * 1024 * 1024;
 
@@ -38,12 +38,12 @@ impl Door {
         self.json(&self.text(path)?)
     }
 
-    /// The JSON that answers this body at this path.
+    /// The JSON that answers this body at this path, within this time.
     ///
     /// # Errors
     /// As [`Door::get`].
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Exit> {
-        self.json(&self.good("POST", path, Some(body))?)
+    pub(super) fn post(&self, path: &str, body: &Value, patience: Duration) -> Result<Value, Exit> {
+        self.json(&self.good("POST", path, Some(body), patience)?)
     }
 
     /// The text at this path, as it is.
@@ -51,20 +51,24 @@ impl Door {
     /// # Errors
     /// As [`Door::get`].
     pub(super) fn text(&self, path: &str) -> Result<String, Exit> {
-        self.good("GET", path, None)
+        self.good("GET", path, None, USUAL)
     }
 
     fn json(&self, text: &str) -> Result<Value, Exit> {
         serde_json::from_str(text).map_err(|error| self.no_gateway(&error.to_string()))
     }
 
-    fn good(&self, method: &str, path: &str, body: Option<&Value>) -> Result<String, Exit> {
-        let answer = self.ask(method, path, body, TIMEOUT)?;
+    fn good(&self, method: &str, path: &str, body: Option<&Value>, patience: Duration) -> Result<String, Exit> {
+        let answer = self.ask(method, path, body, patience)?;
         if answer.is_good() {
             return Ok(answer.body);
         }
         let problem: Value = serde_json::from_str(&answer.body).map_err(|_| self.no_gateway(&answer.status))?;
-        Err(Exit::unavailable(problem["detail"].as_str().unwrap_or("the gateway refused").to_owned()))
+        let detail = problem["detail"].as_str().unwrap_or("the gateway refused");
+        Err(match problem["code"].as_str() {
+            Some("config_refused") => Exit::config(detail),
+            _ => Exit::unavailable(detail),
+        })
     }
 
     fn no_gateway(&self, why: &str) -> Exit {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::ask::encoded;
+use super::ask::{USUAL, encoded};
 use super::door::Key;
 use super::exit::Exit;
 use crate::command::Verb;
@@ -53,7 +53,7 @@ impl Command {
     pub(super) fn execute(self) -> Result<(), Exit> {
         let config = self.config.as_deref().map(Config::load).transpose()?;
         let door = self.key.door(config.as_ref())?;
-        let mut kept = door.post("/api/v1/commands", &self.body())?;
+        let mut kept = door.post("/api/v1/commands", &self.body(), USUAL)?;
         let path = format!("/api/v1/commands/{}?source=http", encoded(kept["id"].as_str().unwrap_or_default()));
         while self.wait && matches!(kept["state"].as_str(), Some("requested" | "sent")) {
             std::thread::sleep(LOOK);

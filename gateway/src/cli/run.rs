@@ -61,10 +61,17 @@ async fn run(config: Config, file: Option<PathBuf>) -> Result<End, Exit> {
     let mut gateway = started.map_err(|error| Exit::software(error.to_string()))??;
     gateway.supervised_by(Supervisor::from_environment());
     tracing::info!(http = %gateway.http, store = gateway.log.id_prefix(), "The gateway is running.");
+    // Without a file there is nothing to read again, whoever asks.
+    let mut asked = file.as_ref().map(|_| gateway.reloads());
     let (teller, orders) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
-            let order = match (signals.next().await, &file) {
+            let heard = tokio::select! {
+                heard = signals.next() => heard,
+                // As by a signal: what becomes of it is for HTTP to find out.
+                () = wished(&mut asked) => Heard::Hangup,
+            };
+            let order = match (heard, &file) {
                 (Heard::Stop, _) => {
                     tracing::info!("Told to stop.");
                     Order::Stop
@@ -81,6 +88,17 @@ async fn run(config: Config, file: Option<PathBuf>) -> Result<End, Exit> {
         }
     });
     Ok(gateway.obey(orders).await)
+}
+
+/// Completes once HTTP asks for another reading of the configuration; never where there is none.
+async fn wished(asked: &mut Option<mpsc::Receiver<()>>) {
+    let heard = match asked {
+        Some(asked) => asked.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending().await
+    }
 }
 
 /// Completes at the first SIGTERM or SIGINT.

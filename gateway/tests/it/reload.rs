@@ -215,6 +215,61 @@ async fn what_cannot_be_opened_is_refused_and_the_one_before_delivers_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_broker_hears_of_no_stop() {
+    let broker = Mosquitto::start();
+    let mut health = Subscriber::to(broker.port(), "vestibule/v1/+/gateway/+/health").await;
+    let settings =
+        |window| format!("rules.bundled = []\nforward.port = {}\nforward.window = {window}\n", broker.port());
+    let mut gateway = Process::start(&settings(16)).await;
+    let before = until(&mut health, |health| health["status"] == "online").await;
+    gateway.reload(&settings(32));
+    let next = health.next().await.json;
+    assert_eq!(next["status"], "online", "{next}");
+    assert_ne!(next["session"], before["session"], "another connection");
+    gateway.stop().await;
+    assert_eq!(health.next().await.json["status"], "stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_a_reload_hears_what_became_of_it() {
+    let settings = |headers| format!("auth.loopback = 'open'\nrules.bundled = []\nhttp.max_headers = {headers}\n");
+    let gateway = Process::start(&settings(40)).await;
+    let file = gateway.dir().join("vestibule.toml");
+    let config = file.to_str().expect("is text").to_owned();
+    let http = gateway.http.to_string();
+    let verb = async |arguments: [&str; 2]| {
+        let arguments = arguments.map(str::to_owned);
+        let ran = tokio::task::spawn_blocking(move || {
+            std::process::Command::new(env!("CARGO_BIN_EXE_vestibule")).arg("reload").args(arguments).output()
+        });
+        let output = ran.await.expect("no panic").expect("runs");
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("is text"));
+        (output.status.code(), out, err)
+    };
+    let text = std::fs::read_to_string(&file).expect("reads");
+    let write = |from: &str, to: &str| std::fs::write(&file, text.replace(from, to)).expect("is written");
+    write("max_headers = 40", "max_headers = 41");
+    let (code, out, err) = verb(["--config", &config]).await;
+    assert!(code == Some(0) && out.contains("changed: http"), "{code:?} {out} {err}");
+    // What is against it: seen by the verb itself where it has the file, by the gateway where it has not.
+    write("max_headers = 40", "max_headers = 0");
+    for way in [["--config", &config], ["--http", &http]] {
+        let (code, out, err) = verb(way).await;
+        assert!(code == Some(78) && out.is_empty() && err.contains("http.max_headers"), "{code:?} {out} {err}");
+    }
+    assert_eq!(gateway.figure("vestibule_config_reloads_total{outcome=\"refused\"}").await, Some(1.0));
+    write("max_headers = 40", "max_headers = 41");
+    let (code, out, err) = verb(["--http", &http]).await;
+    assert!(code == Some(0) && out.contains("changed: nothing"), "{code:?} {out} {err}");
+    gateway.stop().await;
+    // One that runs without a file, as in a test, has nothing to read again.
+    let bare = crate::gateway::Running::start("").await;
+    let (code, _, err) = verb(["--http", &bare.http.to_string()]).await;
+    assert!(code == Some(69) && err.contains("without a configuration file"), "{code:?} {err}");
+    bare.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_come_in_and_which_rules_are_in_force_change_while_it_runs() {
     let port = free_port();
     let link = terminal("atm-1", port);

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::out::Out;
+use crate::cli::ask::USUAL;
 use crate::cli::door::Key;
 use crate::cli::exit::Exit;
 use crate::cli::way::Folder;
@@ -102,7 +103,7 @@ impl Replay {
             }
             None => {
                 let body = if self.all { json!({ "all": true }) } else { json!({ "seqs": self.places }) };
-                let answer = self.key.door(Some(&config))?.post("/api/v1/outbox/dead-letters/replay", &body)?;
+                let answer = self.key.door(Some(&config))?.post("/api/v1/outbox/dead-letters/replay", &body, USUAL)?;
                 let none = answer["none"].as_array().map(Vec::as_slice).unwrap_or_default();
                 (answer["replayed"].as_u64().unwrap_or(0), none.iter().filter_map(serde_json::Value::as_u64).collect())
             }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::out::Out;
+use crate::cli::ask::USUAL;
 use crate::cli::door::{Door, Key};
 use crate::cli::exit::Exit;
 use crate::cli::store;
@@ -116,7 +117,7 @@ impl Salvage {
                 dir.display()
             )));
         }
-        let begun = door.post("/api/v1/outbox/salvage", &json!({ "file": name }))?;
+        let begun = door.post("/api/v1/outbox/salvage", &json!({ "file": name }), USUAL)?;
         let mut after = begun["after"].as_u64().unwrap_or(0);
         loop {
             let path = format!("/api/v1/events?terminal=gateway&kind=gateway.events_salvaged&after={after}");
