@@ -56,6 +56,10 @@ pub fn restore(
         let path = path.to_owned();
         move |source| RestoreError::Io { path, source }
     };
+    // Whoever restores may be root: the files are the gateway's, as the folder is, also where this fails.
+    let owner = fs::metadata(dir).map_err(io(dir))?;
+    let give = |path: &Path| chown(path, Some(owner.uid()), Some(owner.gid())).map_err(io(path));
+    give(&dir.join("events.lock"))?;
     let store = dir.join(FILE);
     // One that was cut off had begun to set the store aside: that goes on, under the name that was chosen then.
     let halted = halted(dir)?;
@@ -80,11 +84,7 @@ pub fn restore(
     if !goes_on() {
         return Err(RestoreError::Interrupted);
     }
-    // Whoever restores may be root: the files are the gateway's, as the folder is.
-    let owner = fs::metadata(dir).map_err(io(dir))?;
-    for path in [&fresh, &dir.join("events.lock")] {
-        chown(path, Some(owner.uid()), Some(owner.gid())).map_err(io(path))?;
-    }
+    give(&fresh)?;
     File::open(&fresh).and_then(|file| file.sync_all()).map_err(io(&fresh))?;
     fs::rename(&fresh, dir.join(PREPARED)).map_err(io(&fresh))?;
     drop(unfinished);

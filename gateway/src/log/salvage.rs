@@ -308,6 +308,10 @@ impl Log {
                     "{shown} does not tell what was forwarded: `vestibule outbox salvage {shown} --config FILE` sends all of it \
                      again."
                 );
+                // None of these are sent anywhere.
+                if let Err(error) = self.bring_kept(&wreck, &mut BroughtIn::default()) {
+                    tracing::error!(%error, "The journals and commands of {shown} are not brought in.");
+                }
                 continue;
             }
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

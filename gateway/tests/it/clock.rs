@@ -175,6 +175,35 @@ async fn a_gateway_that_wakes_in_1970_loses_and_misdates_nothing_however_its_clo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_clock_that_nobody_confirms_two_years_ahead_throws_nothing_away() {
+    let json = free_port();
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = FakeClock::new(dir.path(), 0);
+    let settings = format!(
+        "clock.marks = ['{{dir}}/nobody/set']\nrules.bundled = []\nauth.loopback = 'open'\nlog.keep_days = 90\n\
+         [[terminal]]\nname = 'atm-1'\nprofile = 'json-lines'\n\
+         link = [{{ name = 'json', protocol = 'jsonl', listen = '{json}' }}]\n"
+    );
+    let gateway = Process::start_with(dir, &settings, &clock.environment()).await;
+    let mut source = Source::connect(json).await;
+    for number in 0..25 {
+        say(&mut source, &format!("number {number}")).await;
+    }
+    let dir = gateway.stop().await;
+    clock.set(2 * YEAR);
+    let gateway = Process::start_with(dir, &settings, &clock.environment()).await;
+    // It has looked at what is old, and waits.
+    gateway.until_figure("vestibule_log_waits_for_clock", |value| value == 1.0).await;
+    assert!(gateway.output().contains("nothing confirms it"), "{}", gateway.output());
+    let page = ask(&gateway, "GET", "/api/v1/events?after=0&limit=100", "").await;
+    let events = page["events"].as_array().expect("events");
+    assert_eq!(events[0]["seq"], 1);
+    let said = events.iter().filter(|event| event["detail"].as_str().is_some_and(|text| text.starts_with("number ")));
+    assert_eq!(said.count(), 25);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_of_before_is_not_sent_until_it_is_known_how_old_it_is() {
     let ndc = free_port();
     let settings = format!(

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::gateway::DEADLINE;
 use crate::site::Site;
 
 /// Who the gateway is, where it is not root: nobody.
@@ -121,4 +127,81 @@ async fn what_can_mean_nothing_is_said_and_ends() {
     assert_eq!(site.good(&["events", "--after", "0", "--follow", "--until", "2h", "--http", &http]), "");
     gateway.stop();
     replay();
+}
+
+/// A small file system of its own, gone when dropped. It needs root.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(size: &str) -> Small {
+        let folder = tempfile::tempdir().expect("a folder");
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "this test needs root");
+        Small(folder)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_room_nothing_is_left_behind_and_the_right_file_is_named() {
+    let site = Site::new(None, "");
+    let gateway = site.start();
+    site.feed(1, 2000).await;
+    gateway.stop();
+    let backup = site.file("backup");
+    site.good(&["backup", backup.to_str().expect("is text")]);
+
+    let small = Small::mount("256k");
+    let target = small.0.path().join("backup");
+    let (code, _, err) = site.verb(&["backup", target.to_str().expect("is text")]);
+    assert!(code == Some(74) && err.contains(target.to_str().expect("is text")), "{code:?}: {err}");
+    assert!(listing(small.0.path()).is_empty());
+    let target = small.0.path().join("all.jsonl");
+    let (code, _, err) = site.verb(&["outbox", "export", "--to", target.to_str().expect("is text")]);
+    assert!(code == Some(74) && err.contains("all.jsonl"), "{code:?}: {err}");
+    assert!(listing(small.0.path()).is_empty());
+
+    // A disk of 256 KB as the data folder of another.
+    let other = Site::at(tempfile::tempdir().expect("a folder"), small.0.path(), None, "");
+    let (code, _, err) = other.verb(&["restore", backup.to_str().expect("is text")]);
+    assert!(code == Some(74) && err.contains("events.db.restoring"), "{code:?}: {err}");
+    assert_eq!(listing(small.0.path()).into_keys().collect::<Vec<_>>(), ["events.lock"]);
+    let (code, _, err) = other.verb(&["check"]);
+    assert!(code == Some(69) && err.contains("reserve_mb = 128"), "{code:?}: {err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_interrupted_or_was_killed_leaves_nothing() {
+    let site = Site::new(None, "");
+    let gateway = site.start();
+    site.feed(1, 3000).await;
+    let targets = site.file("targets");
+    // What a killed one left.
+    fs::create_dir_all(targets.join(".vestibule-backup-old/plugins")).expect("is made");
+    let target = targets.join("backup");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    command.arg("backup").arg(&target).arg("--config").arg(site.config());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+    let begun = Instant::now();
+    // It has begun its own, and cleared the old one away.
+    while !listing(&targets).keys().any(|name| name != ".vestibule-backup-old") {
+        assert!(begun.elapsed() < DEADLINE, "it does not begin");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGINT).expect("is there");
+    let code = child.wait().expect("ends").code();
+    // It may have been done already, and then it is whole.
+    let left: Vec<String> = listing(&targets).into_keys().collect();
+    match code {
+        Some(75) => assert!(left.is_empty(), "{left:?}"),
+        Some(0) => assert_eq!(left, ["backup"]),
+        other => panic!("{other:?}: {left:?}"),
+    }
+    gateway.stop();
 }

@@ -93,8 +93,13 @@ impl Relics {
 impl Log {
     /// Brings in what a wreck holds beside its events.
     pub(super) fn bring_relics(&self, wreck: &Wreck, brought: &mut BroughtIn) -> Result<(), LogError> {
-        self.bring_commands(wreck, brought)?;
         self.bring_source_ids(wreck)?;
+        self.bring_kept(wreck, brought)
+    }
+
+    /// The same without what sources are known by: that is right only where the events come in, too.
+    pub(super) fn bring_kept(&self, wreck: &Wreck, brought: &mut BroughtIn) -> Result<(), LogError> {
+        self.bring_commands(wreck, brought)?;
         self.bring_register(wreck)?;
         self.bring_lines(wreck, brought)
     }

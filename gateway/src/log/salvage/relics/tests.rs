@@ -150,3 +150,28 @@ fn what_was_lost_may_be_sent_again() {
     assert_eq!(*log.head().borrow() - before, lost);
     log.close();
 }
+
+#[test]
+fn of_a_store_that_does_not_tell_what_was_forwarded_commands_and_journals_come_in_all_the_same() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("events.db");
+    fill(dir.path());
+    rusqlite::Connection::open(&path).expect("opens").execute("DELETE FROM progress", []).expect("deletes");
+    let aside = dir.path().join("events.db.corrupt-1");
+    std::fs::copy(&path, &aside).expect("copies");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(format!("events.db{suffix}")));
+    }
+    assert!(!Wreck::open(&aside, Wanted::Pending).expect("opens").survey().knows_forwarded);
+    let log = open(dir.path());
+    log.salvage_wrecks();
+    log.salvage_wrecks();
+    assert_eq!(texts(&log), ["first", "second", "third"]);
+    assert!(log.command(Source::Mqtt, "sent").expect("reads").is_some());
+    assert!(log.read_after(0, 100).expect("reads").iter().all(|stored| !stored.is_salvaged()));
+    // What was not brought in is no repeat when its source sends it again.
+    let before = *log.head().borrow();
+    submit(&log, vec![with_id("z")]).expect("appends");
+    assert_eq!(*log.head().borrow(), before + 1);
+    log.close();
+}
