@@ -95,7 +95,8 @@ pub fn wrecks(dir: &Path) -> io::Result<Vec<PathBuf>> {
 fn write(wreck: &Path, found: &Mark) -> io::Result<()> {
     let text = serde_json::to_string(found).map_err(io::Error::other)?;
     let path = mark(wreck);
-    let fresh = PathBuf::from(format!("{}.new", path.display()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let fresh = path.with_file_name(format!(".{name}.new"));
     let mut file = File::create(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
