@@ -25,6 +25,7 @@ pub mod event;
 pub mod forward;
 pub mod gateway;
 pub mod link;
+pub mod local_time;
 pub mod log;
 pub mod mask;
 pub mod metrics;

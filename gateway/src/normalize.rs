@@ -8,7 +8,7 @@ mod triton;
 pub mod upload;
 mod xfs4iot;
 
-pub use journal::{date_by_arrival, day as journal_day};
+pub use journal::date_by_arrival;
 
 use std::borrow::Cow;
 

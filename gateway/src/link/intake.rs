@@ -17,10 +17,11 @@ use super::tls::{Side, Tls};
 use super::upload;
 use crate::clock;
 use crate::event::{Event, Kind};
+use crate::local_time::{self, LocalTime};
 use crate::log::{LogError, NewEvent, NewLine, Receipt, Submission, Undated};
 use crate::normalize::{self, Context};
 use crate::profile::Profile;
-use crate::protocol::journal::{DialectError, LocalTime};
+use crate::protocol::journal::DialectError;
 use crate::protocol::upload::Document;
 use crate::protocol::{Decoder, Fault, Message, Protocol, Stream};
 use crate::terminals::Terminal;
@@ -252,7 +253,7 @@ impl Intake {
             terminal: terminal.name.clone(),
             link: self.name.clone(),
             received_at,
-            day: normalize::journal_day(line.printed_at, received_at, &terminal.time_zone),
+            day: local_time::day(line.printed_at, received_at, &terminal.time_zone),
             printed_at: line.printed_at.map(|time| time.to_string()),
             text: line.text,
             event: None,

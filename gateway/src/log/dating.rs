@@ -20,8 +20,7 @@ use super::journal::day_number;
 use super::place::place;
 use super::{Stored, Undated, foreign};
 use crate::event::Event;
-use crate::normalize;
-use crate::protocol::journal::LocalTime;
+use crate::local_time::{self, LocalTime};
 
 /// The columns that [`Dating::stored`] reads.
 pub(super) const COLUMNS: &str = "seq, terminal_seq, boot, boot_ms, json";
@@ -158,7 +157,7 @@ pub(super) fn write(connection: &Connection, boot: i64, origin: Timestamp) -> ru
         let day = zone.and_then(|zone| {
             let zone = TimeZone::get(&zone).unwrap_or(TimeZone::UTC);
             let time = printed_at.and_then(|text| Time::from_str(&text).ok()).map(LocalTime::TimeOfDay);
-            Some(day_number(normalize::journal_day(time, Timestamp::from_millisecond(received_ms).ok()?, &zone)))
+            Some(day_number(local_time::day(time, Timestamp::from_millisecond(received_ms).ok()?, &zone)))
         });
         update.execute(params![row.get::<_, i64>(0)?, received_ms, day.map_or_else(|| row.get(4), Ok)?])?;
     }

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::Context;
 use super::journal::occurred;
 use crate::event::{Currency, Event, Kind, Money, Severity};
+use crate::local_time::LocalTime;
 use crate::protocol::iso8583::codes::{self, Network};
 use crate::protocol::iso8583::{Class, Message};
-use crate::protocol::journal::LocalTime;
 
 /// The event that a message means.
 pub(super) fn events(message: &Message, context: &Context<'_>) -> Vec<Event> {

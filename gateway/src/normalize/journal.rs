@@ -1,15 +1,15 @@
 //! A journal's entry to events, its local time to an instant.
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::Context;
 use super::device::{self, device_status};
 use crate::event::{Event, Kind, Money};
+use crate::local_time::{self, LocalTime};
 use crate::protocol::Message;
-use crate::protocol::journal::{Echo, Entry, LocalTime, Said, Tells};
+use crate::protocol::journal::{Echo, Entry, Said, Tells};
 
 /// The events that an entry means, in the order: what happened, the worst severity, supplies first to last.
 pub(crate) fn events(entry: &Entry, context: &Context<'_>) -> Vec<Event> {
@@ -80,7 +80,7 @@ pub(super) fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zo
     match printed_at {
         Some(LocalTime::Known(local) | LocalTime::Again(local)) => {
             let again = matches!(printed_at, Some(LocalTime::Again(_)));
-            let (instant, ambiguous) = instant(local, again, time_zone);
+            let (instant, ambiguous) = local_time::instant(local, again, time_zone);
             event.occurred_at = instant;
             if let Some(why) = ambiguous {
                 event.attributes.insert("time_ambiguous".to_owned(), why.into());
@@ -93,64 +93,21 @@ pub(super) fn occurred(event: &mut Event, printed_at: Option<LocalTime>, time_zo
     }
 }
 
-/// The terminal's day that a line belongs to: on which it was printed, or, where only a time of day is known, the day that
-/// brings this time nearest to when the line came; else the day on which it came.
-pub fn day(printed_at: Option<LocalTime>, received_at: Timestamp, time_zone: &TimeZone) -> Date {
-    let received = time_zone.to_datetime(received_at);
-    let today = received.date();
-    match printed_at {
-        Some(LocalTime::Known(local) | LocalTime::Again(local)) => local.date(),
-        Some(LocalTime::TimeOfDay(time)) => {
-            let days = [Some(today), today.yesterday().ok(), today.tomorrow().ok()];
-            let apart = |day: &Date| day.to_datetime(time).duration_since(received).abs();
-            days.into_iter().flatten().min_by_key(apart).unwrap_or(today)
-        }
-        None => today,
-    }
-}
-
 /// Gives an event whose line told the time of day alone its instant, by when the line came. Marked with `date_assumed`.
 pub fn date_by_arrival(event: &mut Event, message: &Message, received_at: Timestamp, time_zone: &TimeZone) {
     let Message::Journal(Entry { printed_at: printed_at @ Some(LocalTime::TimeOfDay(time)), .. }) = message else {
         return;
     };
-    let local = day(*printed_at, received_at, time_zone).to_datetime(*time);
+    let local = local_time::day(*printed_at, received_at, time_zone).to_datetime(*time);
     occurred(event, Some(LocalTime::Known(local)), time_zone);
     event.attributes.insert("date_assumed".to_owned(), true.into());
 }
 
-fn instant(local: DateTime, again: bool, time_zone: &TimeZone) -> (Option<Timestamp>, Option<&'static str>) {
-    let ambiguous = time_zone.to_ambiguous_timestamp(local);
-    let why = match ambiguous.offset() {
-        AmbiguousOffset::Unambiguous { .. } => None,
-        AmbiguousOffset::Gap { .. } => Some("gap"),
-        AmbiguousOffset::Fold { .. } => Some("fold"),
-    };
-    let instant = if again && why == Some("fold") { ambiguous.later() } else { ambiguous.compatible() };
-    (instant.ok(), why)
-}
-
 #[cfg(test)]
 mod tests {
-    use jiff::civil::{date, time};
+    use jiff::civil::time;
 
     use super::*;
-
-    #[test]
-    fn a_line_belongs_to_the_terminals_day() {
-        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
-        // Half past midnight in Berlin.
-        let received: Timestamp = "2030-01-14T23:30:00Z".parse().expect("an instant");
-        for (printed_at, expected) in [
-            (None, date(2030, 1, 15)),
-            (Some(LocalTime::Known(date(2029, 12, 31).at(23, 59, 0, 0))), date(2029, 12, 31)),
-            (Some(LocalTime::TimeOfDay(time(0, 29, 0, 0))), date(2030, 1, 15)),
-            (Some(LocalTime::TimeOfDay(time(0, 31, 0, 0))), date(2030, 1, 15)),
-            (Some(LocalTime::TimeOfDay(time(23, 59, 0, 0))), date(2030, 1, 14)),
-        ] {
-            assert_eq!(day(printed_at, received, &berlin), expected, "{printed_at:?}");
-        }
-    }
 
     #[test]
     fn a_time_of_day_is_dated_by_its_arrival() {
@@ -172,21 +129,5 @@ mod tests {
         date_by_arrival(&mut event, &entry(Some(LocalTime::TimeOfDay(time(23, 59, 58, 0)))), received, &berlin);
         assert_eq!(event.occurred_at, "2030-01-14T22:59:58Z".parse().ok());
         assert_eq!(event.attributes["date_assumed"], true);
-    }
-
-    #[test]
-    fn gaps_and_folds_are_decided_and_flagged() {
-        let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
-        for (local, again, expected, why) in [
-            (date(2030, 1, 15).at(5, 51, 33, 0), false, "2030-01-15T04:51:33Z", None),
-            (date(2030, 3, 31).at(2, 30, 0, 0), false, "2030-03-31T01:30:00Z", Some("gap")),
-            (date(2030, 3, 31).at(2, 30, 0, 0), true, "2030-03-31T01:30:00Z", Some("gap")),
-            (date(2030, 10, 27).at(2, 30, 0, 0), false, "2030-10-27T00:30:00Z", Some("fold")),
-            (date(2030, 10, 27).at(2, 10, 0, 0), true, "2030-10-27T01:10:00Z", Some("fold")),
-            (date(2030, 10, 27).at(3, 0, 0, 0), true, "2030-10-27T02:00:00Z", None),
-        ] {
-            let (instant, ambiguous) = instant(local, again, &berlin);
-            assert_eq!((instant, ambiguous), (expected.parse().ok(), why), "{local}");
-        }
     }
 }

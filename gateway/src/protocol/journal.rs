@@ -22,10 +22,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::event::{Component, Device, Kind, Severity};
+use crate::local_time::LocalTime;
 use crate::protocol::Fault;
 use crate::protocol::ndc::status::DeviceStatus;
 
-pub use calendar::LocalTime;
 pub use dialect::Dialect;
 pub use error::DialectError;
 

@@ -32,6 +32,7 @@ mod hostile_sessions;
 mod http;
 mod https;
 mod journal;
+mod layers;
 mod many;
 mod mosquitto;
 mod outbox;

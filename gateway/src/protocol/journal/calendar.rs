@@ -2,28 +2,8 @@
 
 use jiff::ToSpan;
 use jiff::civil::{DateTime, Time};
-use serde::Serialize;
 
-/// When a line says it was printed, in the terminal's local time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum LocalTime {
-    /// Date and time.
-    Known(DateTime),
-    /// Date and time, after the clock had gone back by up to an hour: where summer time ends, the second of two hours.
-    Again(DateTime),
-    /// A time of day; no header has told the date yet.
-    TimeOfDay(Time),
-}
-
-impl std::fmt::Display for LocalTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LocalTime::Known(time) | LocalTime::Again(time) => time.fmt(f),
-            LocalTime::TimeOfDay(time) => time.fmt(f),
-        }
-    }
-}
+use crate::local_time::LocalTime;
 
 /// Half a day: a time of day that is earlier by more than this belongs to the next day.
 const HALF_DAY_SECONDS: i64 = 12 * 60 * 60;

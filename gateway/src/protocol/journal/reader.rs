@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::attempt::{Attempt, Teller};
-use super::calendar::{Calendar, LocalTime};
+use super::calendar::Calendar;
 use super::dialect::Dialect;
 use super::record::{Record, date_time};
 use super::rule::{Role, Rule};
 use super::{Echo, Entry, HEADER_FIELD, Line, Tells, controls, status};
+use crate::local_time::LocalTime;
 use crate::mask;
 use crate::protocol::Fault;
 
