@@ -78,4 +78,19 @@ mod tests {
         let new = || Backoff::new((Duration::from_millis(200), Duration::from_secs(30)));
         assert_ne!(pauses(new()), pauses(new()));
     }
+
+    #[test]
+    fn it_never_gives_up_and_never_waits_longer_than_the_cap() {
+        let most = Duration::from_secs(60);
+        let mut backoff = Backoff::new((Duration::from_millis(200), most));
+        let mut waited = Duration::ZERO;
+        for attempt in 0..100_000_u64 {
+            let delay = backoff.next_by(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            assert!(delay <= most && (attempt < 10 || delay >= most / 2), "attempt {attempt} comes after {delay:?}");
+            waited += delay;
+        }
+        assert!(waited > Duration::from_secs(30 * 24 * 60 * 60), "{waited:?}");
+        backoff.reset();
+        assert!(backoff.next_by(u64::MAX) <= Duration::from_millis(200));
+    }
 }

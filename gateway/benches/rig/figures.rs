@@ -1,4 +1,6 @@
-//! Figures and the table that shows them.
+//! Figures, the table that shows them, and what was promised of them.
+
+use std::process::ExitCode;
 
 /// The middle one.
 pub(crate) fn median(figures: &mut [f64]) -> f64 {
@@ -23,4 +25,32 @@ pub(crate) fn float(count: usize) -> f64 {
 pub(crate) fn row(cells: &[&str]) {
     let cells: Vec<_> = cells.iter().map(|cell| format!("{cell:>18}")).collect();
     println!("{}", cells.join(" "));
+}
+
+/// Which promises were kept.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    missed: usize,
+}
+
+impl Verdicts {
+    /// This figure is promised to be no larger than that one.
+    pub(crate) fn at_most(&mut self, what: &str, figure: f64, promise: f64) {
+        self.judge(what, &format!("{figure:.2} ≤ {promise}"), figure <= promise);
+    }
+
+    /// This figure is promised to be no smaller than that one.
+    pub(crate) fn at_least(&mut self, what: &str, figure: f64, promise: f64) {
+        self.judge(what, &format!("{figure:.2} ≥ {promise}"), figure >= promise);
+    }
+
+    fn judge(&mut self, what: &str, promise: &str, is_kept: bool) {
+        self.missed += usize::from(!is_kept);
+        println!("{}: {what}, {promise}", if is_kept { "kept" } else { "MISSED" });
+    }
+
+    /// How the benchmark ends: with a failure where anything was missed.
+    pub(crate) fn exit(&self) -> ExitCode {
+        if self.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
 }

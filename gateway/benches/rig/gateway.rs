@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::process::{Process, free_port, until};
+use super::process::{Process, free_ports, until};
 
 const CASH_LOW: &[u8] = include_bytes!("../../../plugins/dist/cash-low.wasm");
 /// Rules that come with the gateway; more are copies of the first in the plugin folder.
@@ -47,15 +47,20 @@ impl Plan {
 
     /// Starts it, and waits until it is ready and its rules are in force.
     pub(crate) async fn start(&self) -> Gateway {
-        let (http, links) = (free_port(), (0..self.terminals).map(|_| free_port()).collect::<Vec<_>>());
+        let mut links = free_ports(self.terminals + 1);
+        let http = links.pop().unwrap();
         let path = self.dir.join("vestibule.toml");
         std::fs::write(&path, self.config(http, &links)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
         command.arg("run").arg("--config").arg(path).current_dir(&self.dir);
         let begun = Instant::now();
-        let process = Process::start("gateway", command, &self.dir);
+        let mut process = Process::start("gateway", command, &self.dir);
         let look = Duration::from_millis(1);
-        until("a ready gateway", look, async || get(http, "/readyz").await).await;
+        until("a ready gateway", look, async || {
+            process.assert_alive();
+            get(http, "/readyz").await
+        })
+        .await;
         let ready = begun.elapsed();
         let rules = self.rules;
         let all = async || (get(http, "/metrics").await?.matches("rule_loaded{plugin=").count() >= rules).then_some(());
@@ -89,6 +94,13 @@ impl Gateway {
         let metrics = get(self.http, "/metrics").await.unwrap();
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
         value.parse().unwrap()
+    }
+
+    /// Events that rules have not looked at, of all rules together.
+    pub(crate) async fn behind(&self) -> usize {
+        let metrics = get(self.http, "/metrics").await.unwrap();
+        let lags = metrics.lines().filter(|line| line.starts_with("vestibule_rule_lag_events{"));
+        lags.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum()
     }
 
     pub(crate) fn resident_kib(&self) -> usize {

@@ -1,5 +1,6 @@
-//! What the benchmarks share: processes on the same cores, sources, a broker, a subscriber, and figures.
+//! What the benchmarks, and their short forms among the tests, share: processes on the same cores, sources, a broker, a subscriber, and figures.
 
+pub(crate) mod backlog;
 pub(crate) mod broker;
 pub(crate) mod disk;
 pub(crate) mod figures;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use vestibule::simulate::Random;
 
 /// A running process whose output goes to a file.
 pub(crate) struct Process(Child);
@@ -34,6 +35,13 @@ impl Process {
     /// Has the kernel forget its `VmHWM:` before now.
     pub(crate) fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5").unwrap();
+    }
+
+    /// Fails where it has ended by itself.
+    pub(crate) fn assert_alive(&mut self) {
+        if let Some(status) = self.0.try_wait().unwrap() {
+            panic!("it ended by itself with {status}");
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -70,5 +78,18 @@ pub(crate) async fn until<T>(what: &str, every: Duration, mut condition: impl As
 
 /// A loopback port that is free now.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    free_ports(1)[0]
+}
+
+/// So many of them, each another one. They lie below those that the kernel gives to whoever connects, so that nobody takes one
+/// before its owner does.
+pub(crate) fn free_ports(count: usize) -> Vec<SocketAddr> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let mut random = Random::new(u64::from(std::process::id()) << 32 | u64::from(now));
+    let mut held: Vec<TcpListener> = Vec::new();
+    while held.len() < count {
+        let port = 10_000 + u16::try_from(random.below(20_000)).unwrap();
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    held.iter().map(|port| port.local_addr().unwrap()).collect()
 }

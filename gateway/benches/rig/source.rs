@@ -26,12 +26,18 @@ const HAPPENINGS: [&str; 8] = [
 
 /// Line `n` of a terminal. Each hundredth is one that the cash-low rule answers: a cassette low, and full again.
 fn line(n: usize) -> String {
+    line_with(n, "")
+}
+
+/// The same with this text in it.
+fn line_with(n: usize, note: &str) -> String {
     let said = match (n % CYCLE, n % (2 * CYCLE)) {
         (0, 0) => r#""kind":"supply.low","device":"cash_handler","component":"cassette_1""#,
         (0, _) => r#""kind":"supply.ok","device":"cash_handler","component":"cassette_1""#,
         (place, _) => HAPPENINGS[(place - 1) % HAPPENINGS.len()],
     };
-    format!("{{\"id\":\"{n}\",{said},\"attributes\":{{\"mark\":\"{n}\"}}}}\n")
+    let note = if note.is_empty() { String::new() } else { format!(",\"note\":\"{note}\"") };
+    format!("{{\"id\":\"{n}\",{said},\"attributes\":{{\"mark\":\"{n}\"{note}}}}}\n")
 }
 
 /// How many of these lines `cash-low` answers.
@@ -56,8 +62,14 @@ impl Source {
 
     /// Sends these lines as fast as they are taken, and waits until each is answered.
     pub(crate) async fn flood(&mut self, lines: std::ops::Range<usize>) {
+        self.flood_with(lines, 0).await;
+    }
+
+    /// The same, each with so many bytes more.
+    pub(crate) async fn flood_with(&mut self, lines: std::ops::Range<usize>, more: usize) {
         let count = lines.len();
-        let text: String = lines.map(line).collect();
+        let note = "x".repeat(more);
+        let text: String = lines.map(|n| line_with(n, &note)).collect();
         let (wrote, ()) = tokio::join!(self.write.write_all(text.as_bytes()), answers(&mut self.read, count));
         wrote.unwrap();
     }

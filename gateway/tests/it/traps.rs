@@ -13,11 +13,32 @@ fn gateway() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether the file has a test of this name.
+/// Whether the file has a test of this name that is run.
 fn is_test(path: &Path, name: &str) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let test = format!(r"#\[(tokio::)?test(\([^)]*\))?\][ \n]*(#\[[^\]]*\][ \n]*)*(async )?fn {name}\(");
-    Regex::new(&test).expect("a pattern").is_match(&text)
+    says_test(&std::fs::read_to_string(path).unwrap_or_default(), name)
+}
+
+fn says_test(text: &str, name: &str) -> bool {
+    let attributes = format!(r"((?:#\[[^\]]*\][ \n]*)+)(?:async )?fn {name}\(");
+    let found = Regex::new(&attributes).expect("a pattern").captures(text);
+    let test = Regex::new(r"#\[(tokio::)?test(\([^)]*\))?\]").expect("a pattern");
+    found.is_some_and(|found| test.is_match(&found[1]) && !found[1].contains("ignore"))
+}
+
+#[test]
+fn a_test_that_is_not_run_is_none() {
+    for (text, expected) in [
+        ("#[test]\nfn it() {", true),
+        ("#[tokio::test(flavor = \"multi_thread\")]\n    async fn it() {", true),
+        ("#[allow(dead_code)]\n#[test]\nfn it() {", true),
+        ("fn it() {", false),
+        ("#[test]\n#[ignore]\nfn it() {", false),
+        ("#[ignore = \"slow\"]\n#[test]\nfn it() {", false),
+        ("#[test]\n#[cfg_attr(debug_assertions, ignore)]\nfn it() {", false),
+        ("#[test]\nfn it_not() {", false),
+    ] {
+        assert_eq!(says_test(text, "it"), expected, "{text}");
+    }
 }
 
 #[test]
