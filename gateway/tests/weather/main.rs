@@ -1,6 +1,7 @@
-//! The weather between gateway and broker, at 1,000 events a second: a real mosquitto is restarted, killed, stopped, cut
-//! off, and its machine rebooted. Each time the gateway goes on answering its terminals, notices, catches up by itself,
-//! and takes no more memory than before; in the end every event has arrived, in order, a known id at most again.
+//! The weather between gateway and broker, while terminals offer 1,000 events a second: a real mosquitto is restarted,
+//! killed, stopped, cut off, and its machine rebooted. Each time the gateway goes on answering its terminals, at a third of
+//! its pace before at least (how many a second a busy machine answers is printed), notices, catches up by itself, and takes
+//! no more memory than before; in the end every event has arrived, in order, a known id at most again.
 //!
 //! Gateway and broker stand in network namespaces of their own with a cable between them, which is pulled; that takes
 //! root. `VESTIBULE_WEATHER_SECONDS` (8) is how long each outage lasts: `VESTIBULE_WEATHER_SECONDS=60 cargo nextest run
@@ -45,8 +46,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LATE: Duration = Duration::from_secs(4);
 /// How long the gateway is watched doing nothing.
 const REST: Duration = Duration::from_secs(3);
-/// Most memory that an outage may cost, in KiB: less than the events of 8 s would take, and far less than those of 60.
+/// Most memory that an outage may cost, in KiB. The 60,000 events that wait in the long form come to more than that, as JSON
+/// alone. The 8,000 of the short form do not: there this shows nothing but a leak, and that a backlog waits on the disk is
+/// for `tests/backlog`.
 const MORE_KIB: u64 = 8 * 1024;
+/// An outage may slow down the answers to this part of what they were.
+const SLOWER: f64 = 3.0;
 
 /// How long an outage lasts, and what the gateway is set to.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +90,9 @@ async fn outage(name: &str, figures: Figures, begin: Deed, end: Deed) {
     let subscriber = Subscriber::start(&broker).await;
     broker.keep_sessions().await;
     let mut gateway = Gateway::start(dir.path(), figures).await;
-    let load = Load::start(&gateway.lines);
+    let (load, started) = (Load::start(&gateway.lines), Instant::now());
     load.reaches(WARM, &mut gateway).await;
+    let pace_before = per_second(WARM, started.elapsed());
     let before = gateway.forget_peak();
 
     load.forget_slowest();
@@ -107,6 +113,7 @@ async fn outage(name: &str, figures: Figures, begin: Deed, end: Deed) {
     }
     let waiting = gateway.metric("forward_pending_events").await;
     let meanwhile = load.answered() - answered;
+    let pace = per_second(meanwhile, begun.elapsed());
     end(&mut broker);
 
     let over = Instant::now();
@@ -132,8 +139,8 @@ async fn outage(name: &str, figures: Figures, begin: Deed, end: Deed) {
     assert!(gateway.metric(r#"forward_connections_total{outcome="connected"}"#).await > 1, "{name}: it never left");
     let most = gateway.peak();
     let line = format!(
-        "{name} for {} s: noticed after {}, {waiting} waited, caught up {:.1} s after its end; {meanwhile} answers \
-         meanwhile, the slowest {} ms; {} lines, {}; VmRSS {:.1} MiB before, {:.1} MiB at most\n",
+        "{name} for {} s: noticed after {}, {waiting} waited, caught up {:.1} s after its end; {pace:.0} answers \
+         a second meanwhile, {pace_before:.0} before, the slowest {} ms; {} lines, {}; VmRSS {:.1} MiB before, {:.1} MiB at most\n",
         figures.seconds,
         noticed.map_or("-".to_owned(), |after| format!("{:.1} s", after.as_secs_f64())),
         caught_up.as_secs_f64(),
@@ -146,9 +153,15 @@ async fn outage(name: &str, figures: Figures, begin: Deed, end: Deed) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     subscriber.judge(&answers);
     assert!(most <= before + MORE_KIB, "{name}: {most} KiB, {before} KiB before");
-    // Whoever waited for the broker would answer nothing meanwhile; a machine that has no time for us answers slowly.
-    let due = usize::try_from(figures.seconds).unwrap() * load::RATE;
-    assert!(noticed.is_none() || meanwhile >= due / 8, "{name}: {meanwhile} answers while {due} were due");
+    // Whoever waited for the broker would answer nothing meanwhile.
+    assert!(
+        noticed.is_none() || pace >= pace_before / SLOWER,
+        "{name}: {pace:.0} answers a second, {pace_before:.0} before"
+    );
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap()) / time.as_secs_f64()
 }
 
 fn mebibytes(kibibytes: u64) -> f64 {
