@@ -141,6 +141,10 @@ impl Gateway {
         let inventory = Arc::new(Inventory::new(config.terminals()));
         let fold = Box::new(TerminalFold::new(Arc::clone(&inventory), Arc::clone(&metrics)));
         let opened = Log::open(&config.log, &config.gateway.id, fold, Arc::clone(&metrics))?;
+        if let Some(path) = &opened.set_aside {
+            // The event names the file alone: who reads the log is told where it is.
+            tracing::error!("What the damaged store holds: `vestibule outbox salvage {} --to FILE`", path.display());
+        }
         let news = opened.news();
         let Opened { log, newest_confirmed, undated, .. } = opened;
         clock::configure(&config.clock, newest_confirmed);
