@@ -16,6 +16,7 @@ mod timekeeper;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -146,13 +147,13 @@ impl Gateway {
             tracing::error!("What the damaged store holds: `vestibule outbox salvage {} --to FILE`", path.display());
         }
         let news = opened.news();
-        let Opened { log, newest_confirmed, undated, .. } = opened;
+        let Opened { log, set_aside, newest_confirmed, undated, .. } = opened;
         clock::configure(&config.clock, newest_confirmed);
         log.keep_for_broker(config.forward.is_some());
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Http { address, source })?;
-        announce(&log, news).await;
+        announce(&log, set_aside, news).await;
         if config.log.salvage {
             let log = log.clone();
             // It ends by itself, with the log at the latest.
@@ -331,7 +332,11 @@ fn flags(inventory: Arc<Inventory>) -> rules::TerminalFlags {
 }
 
 /// The first events of a run: that it began, and what became of the store before.
-async fn announce(log: &Log, news: Vec<Event>) {
+async fn announce(log: &Log, set_aside: Option<PathBuf>, news: Vec<Event>) {
+    if let Some(path) = set_aside {
+        let path = path.display();
+        tracing::error!("What the damaged store holds: `vestibule outbox salvage {path} --to FILE`.");
+    }
     for event in news {
         tracing::error!(epoch = %log.epoch(), "{}", event.detail);
         append(log, event).await;

@@ -87,7 +87,7 @@ async fn a_store_that_is_not_sound_is_said_to_be_so() {
     let store = rusqlite::Connection::open(site.store()).expect("opens");
     for (change, fault) in [
         (
-            "UPDATE event SET json = replace(json, '\"supply.low\"', '\"suply.low\"') WHERE seq = 9",
+            "UPDATE event SET json = replace(json, '\"supply.low\"', '\"supply low\"') WHERE seq = 9",
             "event 9 cannot be read",
         ),
         ("UPDATE event SET json = replace(json, '\"seq\":7,', '\"seq\":8,') WHERE seq = 7", "event 7 does not begin"),
