@@ -1,11 +1,15 @@
 //! The ways to a broker: versions of MQTT, TLS, files that change, several brokers.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use vestibule::forward::{Config, Tls, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use vestibule::forward::{Config, Reconnect, Tls, Version};
 
 use crate::certificates::Authority;
 use crate::forwarding::{DEADLINE, Gateway, eventually, sequence, to};
@@ -201,4 +205,57 @@ async fn the_next_broker_takes_over_and_the_first_is_preferred_again() {
     gateway.eventually([600, 0, 0, 0]).await;
     assert_eq!((used(0), used(1), used(2)), (0, 1, 0));
     forwarder.stop(DEADLINE).await;
+}
+
+#[tokio::test]
+async fn who_is_thrown_out_again_and_again_hears_why_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut greeting = [0; 1024];
+            let _ = stream.read(&mut greeting).await;
+            // Welcome; and the reason of section 3.14.2.1 for a session that another client has taken over.
+            let _ = stream.write_all(&[0x20, 3, 0, 0, 0, 0xe0, 2, 0x8e, 0]).await;
+        }
+    });
+    let (lines, _guard) = listen();
+    let gateway = Gateway::new();
+    let forwarder = gateway.forward(Config { reconnect_ms: Reconnect { first: 1, most: 5 }, ..to(port) });
+    eventually(|| gateway.metrics.forward_connections.with_label_values(&["connected"]).get() > 20).await;
+    forwarder.stop(DEADLINE).await;
+    let text = lines.text();
+    let times = |what: &str| text.matches(what).count();
+    assert_eq!(times("another client has our client id"), 1, "{text}");
+    assert_eq!(times("it accepts us and ends the connection soon after"), 1, "{text}");
+    assert!(times("vestibule-gw-1") >= 1 && times(" connected to the broker") <= 3, "{text}");
+}
+
+#[tokio::test]
+async fn a_password_that_others_may_read_is_said_by_check_and_at_the_start() {
+    let broker = Mosquitto::start();
+    let dir = tempfile::tempdir().expect("temp dir");
+    let (secret, file) = (dir.path().join("secret"), dir.path().join("vestibule.toml"));
+    std::fs::write(&secret, "secret").expect("writes");
+    let text = format!(
+        "log.dir = {:?}\nhttp.listen = \"127.0.0.1:0\"\nforward.port = {}\nforward.username = \"gw\"\n\
+         forward.password_file = {secret:?}\n",
+        dir.path().join("log"),
+        broker.port()
+    );
+    std::fs::write(&file, text).expect("writes");
+    for (mode, open) in [(0o644, true), (0o600, false)] {
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).expect("is set");
+        let output = Command::new(env!("CARGO_BIN_EXE_vestibule")).args(["check", "--config"]).arg(&file).output();
+        let output = output.expect("runs");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success() && said.ends_with(": good\n"), "a warning is no fault: {said}");
+        assert_eq!(said.contains("warning: forward.password_file: others may read"), open, "{said}");
+        let (lines, _guard) = listen();
+        let gateway = Gateway::new();
+        let login = (Some("gw".to_owned()), Some(secret.clone()));
+        let forwarder = gateway.forward(Config { username: login.0, password_file: login.1, ..to(broker.port()) });
+        assert_eq!(lines.text().contains("forward.password_file: others may read"), open, "{}", lines.text());
+        forwarder.stop(DEADLINE).await;
+    }
 }
