@@ -10,6 +10,7 @@ mod address;
 mod broker;
 mod client;
 mod keeper;
+pub(crate) mod level;
 mod round;
 mod tls;
 mod wire;

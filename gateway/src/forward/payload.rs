@@ -20,8 +20,8 @@
 use std::fmt::Write;
 
 use super::identity::Identity;
-use super::topic::push_encoded;
 use crate::log::{Front, Stored};
+use crate::mqtt::level::push_encoded;
 
 /// Content type of an event's payload.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";

@@ -1,13 +1,9 @@
 //! Topics of the public contract, and names that can never break them.
 //!
-//! A name becomes one topic level by percent-encoding: `/ + # $ %`, dot and space, control characters and Unicode's
-//! non-characters turn into `%XX` for each byte of their UTF-8 form, and an empty name into a lone `%`. So different names
-//! never share a level. A dot parts levels inside NATS and RabbitMQ: NATS 2.9 hangs up on a topic with a dot or a space in
-//! it, again and again, and RabbitMQ makes two levels of one.
-
-use std::fmt::Write;
+//! A name becomes one topic level by percent-encoding: [`crate::mqtt::level`].
 
 use super::identity::Identity;
+use crate::mqtt::level::{is_forbidden, push_encoded, push_level};
 
 /// Most bytes of a topic that MQTT can carry.
 pub(super) const MAX_BYTES: usize = 65_535;
@@ -82,36 +78,6 @@ pub fn front(root: &str, site: &str) -> String {
 pub(super) fn is_root(root: &str) -> bool {
     let level = |level: &str| !level.is_empty() && !level.chars().any(|c| matches!(c, '+' | '#') || is_forbidden(c));
     !root.starts_with('$') && root.len() < 1024 && root.split('/').all(level)
-}
-
-/// Characters that MQTT brokers may close a connection for.
-fn is_forbidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
-}
-
-fn push_level(topic: &mut String, name: &str) {
-    if name.is_empty() {
-        topic.push('%');
-        return;
-    }
-    push_encoded(topic, name, |c| matches!(c, '/' | '+' | '#' | '$' | '%' | '.' | ' ') || is_forbidden(c));
-}
-
-/// Appends `text`, percent-encoding the characters that `special` names.
-pub(super) fn push_encoded(out: &mut String, text: &str, special: impl Fn(char) -> bool) {
-    let mut rest = text;
-    while let Some(at) = rest.find(&special) {
-        let (plain, from) = rest.split_at(at);
-        out.push_str(plain);
-        let width = from.chars().next().map_or(0, char::len_utf8);
-        let (c, behind) = from.split_at(width);
-        for byte in c.bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        rest = behind;
-    }
-    out.push_str(rest);
 }
 
 #[cfg(test)]
