@@ -64,11 +64,8 @@ impl Door {
             return Ok(answer.body);
         }
         let problem: Value = serde_json::from_str(&answer.body).map_err(|_| self.no_gateway(&answer.status))?;
-        let detail = problem["detail"].as_str().unwrap_or("the gateway refused");
-        Err(match problem["code"].as_str() {
-            Some("config_refused") => Exit::config(detail),
-            _ => Exit::unavailable(detail),
-        })
+        let word = problem["code"].as_str().unwrap_or_default();
+        Err(Exit::refused(word, problem["detail"].as_str().unwrap_or("the gateway refused")))
     }
 
     fn no_gateway(&self, why: &str) -> Exit {

@@ -28,6 +28,8 @@ pub(super) enum Code {
     Io = 74,
     /// Left at once, at a second signal; or interrupted, with what was begun cleared away.
     Hurried = 75,
+    /// Whoever asks may not do that.
+    NoPermission = 77,
     /// The configuration is wrong.
     Config = 78,
 }
@@ -68,6 +70,17 @@ impl Exit {
 
     pub(super) fn unavailable(sentence: impl Into<String>) -> Exit {
         Exit::new(Code::Unavailable, sentence)
+    }
+
+    /// A gateway has refused what it was asked for, for a reason that has a word.
+    pub(super) fn refused(word: &str, sentence: impl Into<String>) -> Exit {
+        let code = match word {
+            "unauthorised" | "token_invalid" | "token_expired" | "forbidden" => Code::NoPermission,
+            "bad_request" | "unknown_terminal" | "conflict" => Code::Data,
+            "config_refused" => Code::Config,
+            _ => Code::Unavailable,
+        };
+        Exit::new(code, sentence)
     }
 
     pub(super) fn software(sentence: impl Into<String>) -> Exit {
