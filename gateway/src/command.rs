@@ -10,7 +10,7 @@ mod state;
 mod verb;
 
 pub use order::{Hand, Order, Told, Way, Ways};
-pub use request::{Arguments, Asker, Code, Deadline, Desk, Refusal, Request, Source, is_id};
+pub use request::{Arguments, Asker, Attempt, Code, Deadline, Desk, Refusal, Request, Source, is_id};
 pub use restart::{Gpio, Restart};
 pub use state::{Happening, State};
 pub use verb::{Ask, CounterSet, Part, Verb};

@@ -21,6 +21,7 @@ mod deliver;
 mod gpio;
 mod mqtt;
 mod payload;
+mod refusals;
 mod switch;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ pub struct Parts {
 pub struct Commands {
     counter: Arc<Counter>,
     delivery: JoinHandle<()>,
+    refusals: JoinHandle<()>,
     stop_delivery: CancellationToken,
     session: Option<JoinHandle<()>>,
     stop_session: CancellationToken,
@@ -103,7 +105,9 @@ impl Commands {
         let alarm = switch::alarm(log.clone(), Arc::clone(&metrics));
         let switches = Arc::new(Switches::new(switches, publisher, open_line, alarm));
         let delivery = Delivery::new(log, ways, switches, &config, metrics, stop_delivery.clone());
-        Commands { counter, delivery: tokio::spawn(delivery.run()), stop_delivery, session: running, stop_session }
+        let refusals = tokio::spawn(Arc::clone(counter.refusals()).run(stop_session.clone()));
+        let delivery = tokio::spawn(delivery.run());
+        Commands { counter, delivery, refusals, stop_delivery, session: running, stop_session }
     }
 
     /// Where commands are asked for.
@@ -121,7 +125,7 @@ impl Commands {
             Some(session) => session.await,
             None => Ok(()),
         };
-        for end in [delivered, ended] {
+        for end in [delivered, ended, self.refusals.await] {
             if end.is_err() {
                 tracing::error!("A part of the commands ended in a panic.");
             }

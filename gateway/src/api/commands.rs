@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::View;
 use super::page::limit;
 use super::problem::{Problem, body};
-use crate::auth::Identity;
-use crate::command::{Arguments, Asker, Code, Command, Deadline, Refusal, Request, Source, State as Stage};
+use super::server::Peer;
+use crate::auth::{Identity, Source as Address};
+use crate::command::{Arguments, Asker, Attempt, Code, Command, Deadline, Refusal, Request, Source, State as Stage};
 use crate::log::CommandFilter;
 
 /// What is asked.
@@ -85,9 +86,33 @@ pub(super) struct Way {
 pub(super) async fn ask(
     State(view): State<View>,
     Extension(identity): Extension<Arc<Identity>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Response, Problem> {
+    let asker = Asker::Known(identity);
+    let address = peer.map(|Extension(peer)| peer.source);
+    let unread = Attempt::unread(Source::Http, &asker, address);
+    let request = read(asker, address, &headers, asked).inspect_err(|problem| {
+        view.desk.refused(&unread, &Refusal::new(Code::BadRequest, problem.detail()));
+    })?;
+    let command = view.desk.ask(request).await.map_err(|refusal| problem(&refusal))?;
+    let location = format!("/api/v1/commands/{}", command.id);
+    if let (Stage::Refused | Stage::Expired, Some(code)) = (command.state, &command.code) {
+        let detail = command.detail.clone().unwrap_or_default();
+        return Err(Problem::new(StatusCode::CONFLICT, known(code), detail).header(header::LOCATION, &location));
+    }
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(command)).into_response())
+}
+
+/// What is asked, or what is wrong with it.
+fn read(
+    asker: Asker,
+    address: Option<Address>,
+    headers: &HeaderMap,
+    asked: Result<Json<Asked>, JsonRejection>,
+) -> Result<Request, Problem> {
+    let bad = |why| Problem::new(StatusCode::BAD_REQUEST, Code::BadRequest.name(), why);
     let asked = body(asked)?;
     let key = match headers.get("idempotency-key").map(|value| value.to_str()) {
         None => None,
@@ -104,22 +129,16 @@ pub(super) async fn ask(
         (None, Some(at)) => Deadline::At(at),
         (Some(_), Some(_)) => return Err(bad("give one of `ttl_s` and `expires_at`")),
     };
-    let request = Request {
+    Ok(Request {
         source: Source::Http,
-        asker: Asker::Known(identity),
+        asker,
+        address,
         id,
         terminal: asked.terminal,
         verb: asked.verb,
         arguments: asked.args,
         deadline,
-    };
-    let command = view.desk.ask(request).await.map_err(|refusal| problem(&refusal))?;
-    let location = format!("/api/v1/commands/{}", command.id);
-    if let (Stage::Refused | Stage::Expired, Some(code)) = (command.state, &command.code) {
-        let detail = command.detail.clone().unwrap_or_default();
-        return Err(Problem::new(StatusCode::CONFLICT, known(code), detail).header(header::LOCATION, &location));
-    }
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(command)).into_response())
+    })
 }
 
 /// `GET /api/v1/commands/{id}`: that of HTTP, or of the `source` that is asked for, or else any of this id.
@@ -157,10 +176,6 @@ pub(super) async fn list(
     let rows = rows.into_iter().filter(|row| identity.terminals.contain(&row.command.terminal));
     let commands: Vec<Command> = rows.map(|row| row.command).collect();
     Ok(Json(json!({ "commands": commands, "next": next })))
-}
-
-fn bad(detail: impl AsRef<str>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, Code::BadRequest.name(), detail)
 }
 
 fn unreadable() -> Problem {

@@ -34,6 +34,11 @@ impl Problem {
         }
     }
 
+    /// What is wrong, in a sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same problem, answered with one more header. A value that can be none is left out.
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Problem {
         if let Ok(value) = HeaderValue::from_str(value) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Command;
-use crate::auth::Identity;
+use crate::auth::{Identity, Source as Address};
 use crate::mask;
 
 /// What a command says beside its verb.
@@ -53,8 +53,12 @@ pub enum Asker {
     Known(Arc<Identity>),
     /// Whoever the broker lets publish, where the configuration trusts it.
     Broker,
-    /// Nobody that is known here.
+    /// Nobody: they have shown nothing.
     Nobody,
+    /// Nobody that is known here, with a token that is none of this gateway's, or none any more.
+    Stranger,
+    /// Somebody whose token has expired: its id.
+    Former(String),
 }
 
 impl Asker {
@@ -64,6 +68,8 @@ impl Asker {
             Asker::Known(identity) => &identity.id,
             Asker::Broker => "broker",
             Asker::Nobody => "nobody",
+            Asker::Stranger => "stranger",
+            Asker::Former(id) => id,
         }
     }
 }
@@ -87,6 +93,8 @@ pub struct Request {
     pub source: Source,
     /// Who.
     pub asker: Asker,
+    /// From where, if that is known: nobody says so to a subscriber of a broker.
+    pub address: Option<Address>,
     /// The id that they gave it; one is made where they gave none.
     pub id: Option<String>,
     /// Which terminal.
@@ -195,8 +203,46 @@ impl Refusal {
     }
 }
 
+/// An attempt at a command, as far as it could be read.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The way.
+    pub source: Source,
+    /// Who, as [`Asker::name`] has it.
+    pub by: String,
+    /// From where, if that is known.
+    pub address: Option<Address>,
+    /// The id that they gave it.
+    pub id: Option<String>,
+    /// Which terminal, if they said so.
+    pub terminal: Option<String>,
+    /// What, if they said so.
+    pub verb: Option<String>,
+}
+
+impl Attempt {
+    /// One of which nothing is known but who has made it.
+    pub fn unread(source: Source, asker: &Asker, address: Option<Address>) -> Attempt {
+        Attempt { source, by: asker.name().to_owned(), address, id: None, terminal: None, verb: None }
+    }
+}
+
+impl From<&Request> for Attempt {
+    fn from(request: &Request) -> Attempt {
+        Attempt {
+            id: request.id.clone(),
+            terminal: Some(request.terminal.clone()),
+            verb: Some(request.verb.clone()),
+            ..Attempt::unread(request.source, &request.asker, request.address)
+        }
+    }
+}
+
 /// What takes commands.
 pub trait Desk: Send + Sync {
+    /// Hears of an attempt that could not even be asked for, and why.
+    fn refused(&self, attempt: &Attempt, refusal: &Refusal);
+
     /// Takes a command: the answer comes once it is committed. Asked again under the same id for the same, it answers
     /// how far the command has come.
     ///

@@ -1,24 +1,22 @@
 //! Taking commands: who may, whether it is one, and whether it is known already.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::Config;
+use super::refusals::Refusals;
 use crate::clock;
 use crate::command::{
-    Ask, Asker, Code, Command, Deadline, Desk, Happening, Refusal, Request, State, Verb, Way, Ways, is_id,
+    Ask, Asker, Attempt, Code, Command, Deadline, Desk, Happening, Refusal, Request, State, Verb, Way, Ways, is_id,
 };
-use crate::event::{Event, Kind};
 use crate::log::{CommandChange, Log, LogError, Submission};
 use crate::metrics::Metrics;
 
-/// Pause between two events about people who may not: knocking fills no log.
-const FORBIDDEN_NOTES: Duration = Duration::from_secs(10);
 /// Bytes of an id that is made: 128 bits.
 const ID_BYTES: usize = 16;
 
@@ -30,7 +28,16 @@ pub struct Counter {
     /// Terminals whose power can be switched.
     switched: BTreeSet<String>,
     metrics: Arc<Metrics>,
-    noted: Mutex<Option<Instant>>,
+    refusals: Arc<Refusals>,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// It is made now.
+    Fresh,
+    /// The broker kept it for whoever comes: it may be years old.
+    Retained,
 }
 
 impl Counter {
@@ -41,16 +48,37 @@ impl Counter {
         switched: BTreeSet<String>,
         metrics: Arc<Metrics>,
     ) -> Counter {
-        Counter { log, config, ways, switched, metrics, noted: Mutex::default() }
+        let refusals = Arc::new(Refusals::new(log.clone(), Arc::clone(&ways), Arc::clone(&metrics)));
+        Counter { log, config, ways, switched, metrics, refusals }
     }
 
-    /// Takes a command, as [`Desk::ask`] does; and says whether it had been taken before.
+    /// What writes down what became no command.
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
+
+    /// Whether there is such a terminal.
+    pub(super) fn knows(&self, terminal: &str) -> bool {
+        self.ways.knows(terminal)
+    }
+
+    /// Takes a command, as [`Desk::ask`] does; and says whether it had been taken before. One that the broker had kept
+    /// is taken only where it had been.
     ///
     /// # Errors
-    /// Where it becomes no command.
-    pub(super) async fn take(&self, request: Request) -> Result<(Command, bool), Refusal> {
+    /// Where it becomes no command. That is written down.
+    pub(super) async fn take(&self, request: Request, freshness: Freshness) -> Result<(Command, bool), Refusal> {
+        let attempt = Attempt::from(&request);
+        let taken = self.try_take(request, freshness).await;
+        if let Err(refusal) = &taken {
+            self.refusals.note(&attempt, refusal);
+        }
+        taken
+    }
+
+    async fn try_take(&self, request: Request, freshness: Freshness) -> Result<(Command, bool), Refusal> {
         let ask = Ask::read(&request.verb, &request.arguments).map_err(|why| Refusal::new(Code::BadRequest, why))?;
-        self.permit(&request)?;
+        permit(&request)?;
         if !self.ways.knows(&request.terminal) {
             return Err(Refusal::new(Code::UnknownTerminal, "the terminal is not configured"));
         }
@@ -58,6 +86,9 @@ impl Counter {
         let command = self.command(request, now, synced)?;
         if let Some(known) = self.known(&command)? {
             return Ok((known, true));
+        }
+        if freshness == Freshness::Retained {
+            return Err(Refusal::new(Code::BadRequest, "a retained message is no command"));
         }
         let steps = self.steps(command, ask, now)?;
         let end = steps.last().cloned().ok_or_else(unavailable)?;
@@ -74,46 +105,6 @@ impl Counter {
             Err(error @ LogError::NoRoom(_)) => Err(Refusal::new(Code::DiskFull, error.to_string())),
             Err(_) => Err(unavailable()),
         }
-    }
-
-    /// Whether whoever asks may do so there. Asked before anything of the terminal is told.
-    fn permit(&self, request: &Request) -> Result<(), Refusal> {
-        let identity = match &request.asker {
-            Asker::Broker => return Ok(()),
-            Asker::Known(identity) => identity,
-            Asker::Nobody => {
-                self.note_refused(request, Code::Unauthorised, "nobody that is known here asked for it");
-                return Err(Refusal::new(Code::Unauthorised, "this needs a token of this gateway that is in force"));
-            }
-        };
-        let verb: Result<Verb, _> = request.verb.parse();
-        if verb.is_ok_and(|verb| identity.may_at(verb.permission(), &request.terminal)) {
-            return Ok(());
-        }
-        let detail = format!("{} ({}) may not {} there", identity.id, identity.role, request.verb);
-        self.note_refused(request, Code::Forbidden, &detail);
-        Err(Refusal::new(Code::Forbidden, format!("a {} may not do this there", identity.role)))
-    }
-
-    fn note_refused(&self, request: &Request, code: Code, detail: &str) {
-        self.metrics.commands.with_label_values(&[request.source.name(), code.name()]).inc();
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.is_some_and(|at| at.elapsed() < FORBIDDEN_NOTES) {
-            return;
-        }
-        *noted = Some(Instant::now());
-        // Events of terminals that are not there would make terminals.
-        let terminal = if self.ways.knows(&request.terminal) { request.terminal.as_str() } else { "gateway" };
-        let (now, time_synced) = clock::now();
-        let event = Event::new(Kind::CommandRefused)
-            .detail(detail)
-            .attribute("verb", request.verb.as_str())
-            .attribute("source", request.source.name())
-            .attribute("by", request.asker.name())
-            .attribute("code", code.name());
-        let event = Event { terminal: terminal.to_owned(), received_at: Some(now), time_synced, ..event };
-        // Nobody waits for it.
-        let _ = self.log.enqueue(Submission { events: vec![event.into()], ..Submission::default() });
     }
 
     fn command(&self, request: Request, now: Timestamp, synced: Option<bool>) -> Result<Command, Refusal> {
@@ -202,10 +193,31 @@ impl Counter {
     }
 }
 
+/// Whether whoever asks may do so there. Asked before anything of the terminal is told.
+fn permit(request: &Request) -> Result<(), Refusal> {
+    let unauthorised = |why: &str| Err(Refusal::new(Code::Unauthorised, why));
+    let identity = match &request.asker {
+        Asker::Broker => return Ok(()),
+        Asker::Known(identity) => identity,
+        Asker::Nobody => return unauthorised("this needs a token of this gateway"),
+        Asker::Stranger => return unauthorised("the token is not one of this gateway, or was revoked"),
+        Asker::Former(_) => return unauthorised("the token has expired"),
+    };
+    let verb: Result<Verb, _> = request.verb.parse();
+    if verb.is_ok_and(|verb| identity.may_at(verb.permission(), &request.terminal)) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Forbidden, format!("a {} may not do this there", identity.role)))
+}
+
 impl Desk for Arc<Counter> {
+    fn refused(&self, attempt: &Attempt, refusal: &Refusal) {
+        self.refusals.note(attempt, refusal);
+    }
+
     fn ask(&self, request: Request) -> BoxFuture<'static, Result<Command, Refusal>> {
         let counter = Arc::clone(self);
-        async move { Ok(counter.take(request).await?.0) }.boxed()
+        async move { Ok(counter.take(request, Freshness::Fresh).await?.0) }.boxed()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::command::{Arguments, Command, Deadline, Refusal};
+use crate::mqtt::level;
 
 /// What a command's payload says.
 #[derive(Deserialize)]
@@ -42,7 +43,7 @@ impl Payload {
     }
 }
 
-/// Terminal and id of a command's topic, behind `{root}/{site}/`.
+/// The terminal's level and the id of a command's topic, behind `{root}/{site}/`.
 pub(super) fn address<'a>(front: &str, topic: &'a str) -> Option<(&'a str, &'a str)> {
     let mut levels = topic.strip_prefix(front)?.split('/');
     let (terminal, command, id) = (levels.next()?, levels.next()?, levels.next()?);
@@ -51,7 +52,12 @@ pub(super) fn address<'a>(front: &str, topic: &'a str) -> Option<(&'a str, &'a s
 
 /// Where it is told how a command ended.
 pub(super) fn result_topic(front: &str, terminal: &str, id: &str) -> String {
-    format!("{front}{terminal}/command/{id}/result")
+    let mut topic = front.to_owned();
+    level::push_level(&mut topic, terminal);
+    topic.push_str("/command/");
+    topic.push_str(id);
+    topic.push_str("/result");
+    topic
 }
 
 /// How a command ended.
@@ -83,6 +89,7 @@ mod tests {
         ] {
             assert_eq!(address(front, topic), address_of, "{topic}");
         }
+        assert_eq!(result_topic(front, "atm.02", "7"), "vestibule/v1/br001/atm%2E02/command/7/result");
         let deadline = |text: &str| Payload::parse(text.as_bytes()).map(|payload| payload.deadline());
         assert_eq!(deadline(r#"{"verb":"counters"}"#), Ok(Deadline::Usual));
         assert_eq!(deadline(r#"{"verb":"counters","ttl_s":7}"#), Ok(Deadline::Seconds(7)));

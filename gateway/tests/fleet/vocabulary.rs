@@ -55,7 +55,7 @@ fn verbs_states_sources_and_codes_are_those_of_commands() {
     is("result.json", "/$defs/state/enum", json!(State::ALL.map(State::name)));
     is("result.json", "/$defs/source/enum", json!([Source::Http, Source::Mqtt, Source::Rule].map(Source::name)));
     // The last three are of commands whose end nobody knows.
-    let lost = ["connection_lost", "no_answer", "interrupted"];
+    let lost = ["connection_lost", "no_answer", "interrupted", "power_cut"];
     let codes: Vec<&str> = Code::ALL.map(Code::name).into_iter().chain(lost).collect();
     is("result.json", "/$defs/code/enum", json!(codes));
 }

@@ -209,10 +209,19 @@ async fn what_cannot_be_or_may_not_be_is_refused_with_a_word() {
 
 /// Publishes with QoS 1 and returns once the broker has it.
 pub(crate) async fn publish(port: u16, topic: &str, payload: &Value) {
+    say(port, topic, payload, false).await;
+}
+
+/// The same, for whoever comes later, too.
+pub(crate) async fn retain(port: u16, topic: &str, payload: &Value) {
+    say(port, topic, payload, true).await;
+}
+
+async fn say(port: u16, topic: &str, payload: &Value, retain: bool) {
     let mut options = MqttOptions::new("somebody", "127.0.0.1", port);
     options.set_keep_alive(Duration::from_secs(60));
     let (client, mut eventloop) = AsyncClient::new(options, 4);
-    client.try_publish(topic, QoS::AtLeastOnce, false, payload.to_string()).expect("is queued");
+    client.try_publish(topic, QoS::AtLeastOnce, retain, payload.to_string()).expect("is queued");
     let wait = async {
         loop {
             if let Event::Incoming(Packet::PubAck(_)) = eventloop.poll().await.expect("the broker answers") {
@@ -266,7 +275,6 @@ async fn by_mqtt_what_the_broker_keeps_while_both_are_away_is_done_once() {
         ("m2", json!({"verb": "counters"}), "unauthorised"),
         ("m3", json!({"verb": "counters", "token": viewer}), "forbidden"),
         ("m4", json!({"verb": "restart", "token": operator}), "unsupported"),
-        ("m1", json!({"verb": "in_service", "token": operator}), "conflict"),
         ("m5", json!({"colour": "red"}), "bad_request"),
     ] {
         publish(broker.port(), &topic(id), &payload).await;
@@ -315,6 +323,65 @@ async fn a_relay_switches_the_power_off_and_on() {
     assert_eq!([relay.next().await.text, relay.next().await.text], ["0", "1"]);
     assert!(begun.elapsed() >= Duration::from_millis(900));
     until(gateway.http, "r", "done").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_the_broker_forbids_refuses_the_restart_and_blocks_nothing() {
+    let acl = "topic readwrite vestibule/#\ntopic read relay/#\n";
+    let broker = Mosquitto::with("allow_anonymous true\nacl_file {dir}/acl\n", &[("acl", acl)]);
+    let address = free_port();
+    let rest = format!(
+        "forward.port = {}\n{}",
+        broker.port(),
+        terminal(address, "restart = { mqtt_topic = \"relay/3/set\", off_s = 1 }\n")
+    );
+    let gateway = Running::start(&rest).await;
+    let mut atm = Atm::connect(address).await;
+    ask(gateway.http, json!({"id": "r", "terminal": "atm-01", "verb": "restart"})).await;
+    let refused = until(gateway.http, "r", "refused").await;
+    assert!(refused["detail"].as_str().expect("a reason").contains("relay/3/set"), "{refused}");
+    ask(gateway.http, json!({"id": "n", "terminal": "atm-01", "verb": "in_service"})).await;
+    assert_eq!(atm.asked().await, "1");
+    atm.say("22|001000001|||9").await;
+    until(gateway.http, "n", "done").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_overtakes_what_a_hung_terminal_does_not_answer() {
+    let broker = Mosquitto::start();
+    let address = free_port();
+    let rest = format!(
+        "forward.port = {}\ncommands.max_waiting = 2\n{}",
+        broker.port(),
+        terminal(
+            address,
+            "restart = { mqtt_topic = \"relay/3/set\", payload_off = \"0\", payload_on = \"1\", off_s = 1 }\n"
+        )
+    );
+    let mut relay = Subscriber::to(broker.port(), "relay/#").await;
+    let gateway = Running::start(&rest).await;
+    let mut atm = Atm::connect(address).await;
+    for id in ["out", "waits"] {
+        let body = json!({"id": id, "terminal": "atm-01", "verb": "in_service"});
+        assert_eq!(ask(gateway.http, body).await.status, 202);
+    }
+    assert_eq!(atm.asked().await, "1");
+    let full = ask(gateway.http, json!({"id": "more", "terminal": "atm-01", "verb": "in_service"})).await;
+    assert_eq!(full.code(), "busy");
+    assert_eq!(ask(gateway.http, json!({"id": "r", "terminal": "atm-01", "verb": "restart"})).await.status, 202);
+    assert_eq!(relay.next().await.text, "0");
+    assert_eq!(until(gateway.http, "out", "unknown").await["code"], "power_cut");
+    assert_eq!(relay.next().await.text, "1");
+    until(gateway.http, "r", "done").await;
+    atm.hears_nothing().await;
+    // The terminal comes back, and is told what waited.
+    drop(atm);
+    let mut atm = Atm::connect(address).await;
+    assert_eq!(atm.asked().await, "1");
+    atm.say("22|001000001|||9").await;
+    until(gateway.http, "waits", "done").await;
     gateway.stop().await;
 }
 
@@ -370,8 +437,20 @@ async fn by_the_command_line() {
     let told: Value = serde_json::from_slice(&done.stdout).expect("JSON");
     assert_eq!((done.status.code(), &told["state"]), (Some(0), &json!("done")), "{done:?}");
     assert_eq!(told["arguments"]["reason"], "cash count");
-    let refused = run(&["nobody", "counters"]).await.expect("no panic");
-    assert_eq!(refused.status.code(), Some(69));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("not configured"), "{refused:?}");
+    for (arguments, code, why) in [
+        (&["nobody", "counters"][..], 65, "not configured"),
+        (&["atm-01", "counters", "--set", "all"][..], 65, "`set` must be"),
+        (&["atm-01", "reset"][..], 69, "has a message for it"),
+    ] {
+        let refused = run(arguments).await.expect("no panic");
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
     gateway.stop().await;
+    let closed = Running::closed(&terminal(free_port(), "")).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
+    command.args(["command", "atm-01", "counters", "--http", &closed.http.to_string()]).stdin(Stdio::null());
+    let nobody = tokio::task::spawn_blocking(move || command.output().expect("runs")).await.expect("no panic");
+    assert_eq!(nobody.status.code(), Some(77), "{nobody:?}");
+    closed.stop().await;
 }

@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod command_broker;
 mod command_kills;
+mod command_refusals;
 mod command_ways;
 mod commands;
 mod damage;

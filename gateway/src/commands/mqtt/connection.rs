@@ -223,8 +223,14 @@ impl<'a> Connection<'a> {
 
     /// Tells the next thing that there is to tell; false where there is none.
     async fn tell_next(&mut self) -> Result<bool, Lost> {
-        if let Some((topic, payload)) = self.answers.front().and_then(|first| first.refusal.clone()) {
-            self.publish(topic, payload, Flight::Refusal).await?;
+        if let Some(word) = self.answers.front().and_then(|first| first.refusal.clone()) {
+            // A command's topic tells of that command alone, whoever else has used its id.
+            let known = self.parts.log.command(Source::Mqtt, &word.id)?;
+            if known.is_some_and(|command| command.terminal == word.terminal) {
+                self.said();
+            } else {
+                self.publish(word.topic, word.payload, Flight::Refusal).await?;
+            }
             return Ok(true);
         }
         let untold = self.parts.log.untold_commands(1)?;
@@ -266,17 +272,20 @@ impl<'a> Connection<'a> {
                 let commands = vec![CommandChange::Told(source, id)];
                 self.parts.log.submit(Submission { commands, ..Submission::default() }).await?;
             }
-            Flight::Refusal => {
-                if let Some(first) = self.answers.front_mut() {
-                    first.refusal = None;
-                }
-            }
+            Flight::Refusal => self.said(),
             Flight::Wanted(has) => {
                 // Whoever wanted it may have gone.
                 let _ = has.send(verdict);
             }
         }
         Ok(())
+    }
+
+    /// There is nothing more to say of the first of the answers.
+    fn said(&mut self) {
+        if let Some(first) = self.answers.front_mut() {
+            first.refusal = None;
+        }
     }
 
     /// Ids go round through all that there are, so that an acknowledgement that comes twice finds nothing.

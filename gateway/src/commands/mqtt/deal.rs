@@ -1,26 +1,45 @@
 //! A message from the broker made into a command, or into a word why it is none.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
 use super::Parts;
-use crate::auth::{Auth, Credentials};
+use crate::auth::{self, Auth, Credentials};
 use crate::clock;
-use crate::command::{Asker, Code, Refusal, Request, Source};
+use crate::command::{Asker, Attempt, Code, Refusal, Request, Source, is_id};
+use crate::commands::accept::Freshness;
 use crate::commands::payload::{self, Payload};
 use crate::commands::{Counter, Trust};
 use crate::log::{CommandChange, Log, LogError, Submission};
-use crate::mqtt::{Delivery, MAX_INCOMING};
+use crate::mask;
+use crate::mqtt::{Delivery, MAX_INCOMING, level};
+
+/// Longest level of a terminal that is there not, on whose topic something is said: its name says nothing to us.
+const LEVEL_BYTES: usize = 256;
 
 /// What became of a message that came in.
 pub(super) struct Dealt {
     /// What it is acknowledged by.
     pub(super) id: Option<u16>,
-    /// Where, and in which words, it is said why it became no command. It is acknowledged once this is said.
-    pub(super) refusal: Option<(String, String)>,
+    /// Why it became no command. It is acknowledged once this is said.
+    pub(super) refusal: Option<Word>,
     /// Whether it is dealt with for good: what could not be kept must come again.
     pub(super) kept: bool,
+}
+
+/// A word on a message that became no command.
+#[derive(Clone)]
+pub(super) struct Word {
+    /// The terminal that it named.
+    pub(super) terminal: String,
+    /// The id that it gave.
+    pub(super) id: String,
+    /// Where it is said.
+    pub(super) topic: String,
+    /// What is said.
+    pub(super) payload: String,
 }
 
 /// What makes commands of messages.
@@ -48,10 +67,20 @@ impl Reading {
     async fn deal(&self, delivery: Delivery) -> Dealt {
         let done = Dealt { id: delivery.id, refusal: None, kept: true };
         // What an older subscription brings is nothing of ours.
-        let Some((terminal, id)) = payload::address(&self.front, &delivery.topic) else { return done };
-        let outcome = match self.request(&delivery, terminal, id) {
-            Ok(request) => self.counter.take(request).await,
-            Err(refusal) => Err(refusal),
+        let Some((level, id)) = payload::address(&self.front, &delivery.topic) else { return done };
+        let terminal = self.terminal(level);
+        let freshness = if delivery.retained { Freshness::Retained } else { Freshness::Fresh };
+        let outcome = match self.request(&delivery, &terminal, id) {
+            Ok(request) => self.counter.take(request, freshness).await,
+            Err(refusal) => {
+                let attempt = Attempt {
+                    id: Some(id.to_owned()),
+                    terminal: Some(terminal.clone()),
+                    ..Attempt::unread(Source::Mqtt, &Asker::Nobody, None)
+                };
+                self.counter.refusals().note(&attempt, &refusal);
+                Err(refusal)
+            }
         };
         match outcome {
             // One that had ended before is told once more.
@@ -62,20 +91,27 @@ impl Reading {
             }
             Ok(_) => done,
             Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::DiskFull) => Dealt { kept: false, ..done },
+            // What has no id has no topic to be told on, and what may be a card number goes out on none.
+            Err(_) if !is_id(id) || level.len() > LEVEL_BYTES || mask::names_card(level) => done,
             Err(refusal) => {
-                let told = (payload::result_topic(&self.front, terminal, id), payload::refusal(terminal, id, &refusal));
-                // What cannot be a level of a topic has no topic to be told on.
-                let named = crate::command::is_id(terminal) && crate::command::is_id(id);
-                Dealt { refusal: named.then_some(told), ..done }
+                let topic = match self.counter.knows(&terminal) {
+                    true => payload::result_topic(&self.front, &terminal, id),
+                    false => format!("{}/result", delivery.topic),
+                };
+                let payload = payload::refusal(&terminal, id, &refusal);
+                Dealt { refusal: Some(Word { terminal, id: id.to_owned(), topic, payload }), ..done }
             }
         }
     }
 
+    /// The terminal of a level: the one that is called so, or else the one whose level it is.
+    fn terminal(&self, level: &str) -> String {
+        let decoded = level::decoded(level).filter(|_| !self.counter.knows(level));
+        decoded.unwrap_or_else(|| level.to_owned())
+    }
+
     fn request(&self, delivery: &Delivery, terminal: &str, id: &str) -> Result<Request, Refusal> {
         let bad = |why: String| Refusal::new(Code::BadRequest, why);
-        if delivery.retained {
-            return Err(bad("a retained message is no command".to_owned()));
-        }
         let bytes = delivery
             .payload
             .as_ref()
@@ -86,17 +122,37 @@ impl Reading {
             (Trust::Broker, None) => Asker::Broker,
             _ => match self.auth.identify(shown, clock::judged()) {
                 Ok(identity) => Asker::Known(Arc::new(identity)),
-                Err(_) => Asker::Nobody,
+                Err(why) => self.nobody(&why)?,
             },
         };
         Ok(Request {
             source: Source::Mqtt,
             asker,
+            address: None,
             id: Some(id.to_owned()),
             terminal: terminal.to_owned(),
             deadline: payload.deadline(),
             verb: payload.verb,
             arguments: payload.args,
         })
+    }
+
+    /// Who somebody is that is nobody here. Guessing is slowed for all who show what is not good, and for nobody else.
+    fn nobody(&self, why: &auth::Refusal) -> Result<Asker, Refusal> {
+        let asker = match why {
+            auth::Refusal::Missing | auth::Refusal::Unmapped(_) => return Ok(Asker::Nobody),
+            auth::Refusal::Invalid => Asker::Stranger,
+            auth::Refusal::Expired(id) => Asker::Former(id.clone()),
+        };
+        match self.counter.refusals().bad_token(Instant::now()) {
+            None => Ok(asker),
+            Some(pause) => {
+                let seconds = pause.as_secs().saturating_add(1);
+                let why = format!(
+                    "too many bad tokens came from the broker: show no other for {seconds} s; a good one is taken at any time"
+                );
+                Err(Refusal::new(Code::Unauthorised, why))
+            }
+        }
     }
 }

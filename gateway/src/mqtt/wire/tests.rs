@@ -163,7 +163,7 @@ fn a_greeting_may_ask_for_what_was_kept() {
 #[test]
 fn a_subscription_is_said_and_its_answer_read() {
     for (version, written, granted, refused) in [
-        (Version::V5, &[0x82, 9, 0, 7, 0, 0, 3, b'a', b'/', b'+', 0x21][..], &[0x90, 4, 0, 7, 0, 1][..], 0x87),
+        (Version::V5, &[0x82, 9, 0, 7, 0, 0, 3, b'a', b'/', b'+', 0x29][..], &[0x90, 4, 0, 7, 0, 1][..], 0x87),
         (Version::V311, &[0x82, 8, 0, 7, 0, 3, b'a', b'/', b'+', 1], &[0x90, 3, 0, 7, 1], 0x80),
     ] {
         let mut out = BytesMut::new();

@@ -55,7 +55,10 @@ fn described(content: Content) -> v5::LastWillProperties {
 /// Appends a subscription.
 pub(super) fn subscribe(path: String, id: u16, out: &mut BytesMut) -> Result<(), Garbled> {
     let retain_forward_rule = v5::RetainForwardRule::Never;
-    let filter = v5::Filter { path, qos: QoS::AtLeastOnce, retain_forward_rule, ..v5::Filter::default() };
+    // Without it, a message that is published with `retain` while we are there would look like any other.
+    let preserve_retain = true;
+    let filter =
+        v5::Filter { path, qos: QoS::AtLeastOnce, retain_forward_rule, preserve_retain, ..v5::Filter::default() };
     v5::Subscribe { pkid: id, ..v5::Subscribe::new(filter, None) }.write(out).map(drop).map_err(garbled)
 }
 
