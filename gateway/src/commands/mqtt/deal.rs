@@ -91,8 +91,10 @@ impl Reading {
             }
             Ok(_) => done,
             Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::DiskFull) => Dealt { kept: false, ..done },
-            // What has no id has no topic to be told on, and what may be a card number goes out on none.
-            Err(_) if !is_id(id) || level.len() > LEVEL_BYTES || mask::names_card(level) => done,
+            // What has no id has no topic to be told on.
+            Err(_) if !is_id(id) || terminal.is_empty() || level.len() > LEVEL_BYTES => done,
+            // What may be a card number goes out on none.
+            Err(_) if mask::names_card(level) || mask::names_card(&terminal) => done,
             Err(refusal) => {
                 let topic = match self.counter.knows(&terminal) {
                     true => payload::result_topic(&self.front, &terminal, id),
