@@ -157,7 +157,9 @@ impl Gateway {
         }
         if changes.forward {
             if let Some(forwarder) = self.forwarder.take() {
-                patience.wait("The connection to the broker", forwarder.make_way(new.forward.as_ref(), patience.each)).await;
+                patience
+                    .wait("The connection to the broker", forwarder.make_way(new.forward.as_ref(), patience.each))
+                    .await;
             }
             if hurry.is_cancelled() {
                 return;
