@@ -145,6 +145,8 @@ async fn a_broker_may_ask_for_our_certificate_and_a_new_one_is_taken_up_in_order
     files.certificate(&authority);
     gateway.eventually([10, 0, 0, 0]).await;
     assert_eq!(tried("connected"), 1);
+    let ends = |role: &str| gateway.metrics.forward_certificate_expiry.with_label_values(&[role]).get();
+    assert_eq!([ends("own"), ends("peer")], [3_786_912_000; 2], "the beginning of 2090");
 
     // A half-written change is passed over; a whole one is taken up without losing or repeating anything.
     files.write("cert", "-----BEGIN CERTI");
