@@ -69,8 +69,21 @@ async fn subscribe(broker: SocketAddr, heard: Arc<AtomicU64>) -> tokio::task::Jo
     let mut options = MqttOptions::new("reader-capacity", broker.ip().to_string(), broker.port());
     options.set_credentials(READER, READERS_PASSWORD).set_clean_session(false).set_keep_alive(Duration::from_secs(60));
     let (client, mut line) = AsyncClient::new(options, 16);
-    client.try_subscribe("vestibule/v1/+/+/event/#", QoS::AtLeastOnce).unwrap();
-    while !matches!(line.poll().await.unwrap(), Event::Incoming(Packet::SubAck(_))) {}
+    // A cluster that has just been started hangs up until its nodes have found one another.
+    let begun = Instant::now();
+    loop {
+        match line.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                client.try_subscribe("vestibule/v1/+/+/event/#", QoS::AtLeastOnce).unwrap();
+            }
+            Ok(Event::Incoming(Packet::SubAck(_))) => break,
+            Ok(_) => {}
+            Err(why) => {
+                assert!(begun.elapsed() < WITHIN, "{broker} takes no subscription: {why}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
     tokio::spawn(async move {
         let _client = client;
         while let Ok(event) = line.poll().await {
