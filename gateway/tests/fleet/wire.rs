@@ -66,9 +66,11 @@ async fn what_an_event_costs_on_the_line() {
     std::fs::write(dir.path().join("ca.pem"), &authority.pem).unwrap();
 
     fill(&dir.path().join("empty"), 0).await;
+    let mut connection = 0;
     for (name, broker, tls) in [("clear", &clear, false), ("TLS", &secret, true)] {
-        let (up, down, events) = forward(dir.path(), "empty", &way(name, "", tls), broker.port()).await;
-        say(&format!("bytes of a connection with {events} events, {name}: {up} up, {down} down"));
+        let (up, down, few) = forward(dir.path(), "empty", &way(name, "", tls), broker.port()).await;
+        say(&format!("bytes of a connection with {few} events, {name}: {up} up, {down} down"));
+        connection = up + down;
     }
     say("bytes of TCP for each event, up and down:");
     let mut costs = Vec::new();
@@ -81,7 +83,8 @@ async fn what_an_event_costs_on_the_line() {
     let page = std::fs::read_to_string(docs("fleet.md")).unwrap();
     for (way, cost) in WAYS.iter().zip(costs) {
         let planned = planned(&page, way.name);
-        let near = planned - planned / 10..=planned + planned / 10;
+        // The page's figures are means over 5,000 events: over fewer, what a connection costs by itself weighs more.
+        let near = planned - planned / 10..=planned + planned / 10 + connection / events;
         assert!(near.contains(&cost), "{}: {cost} bytes, and docs/fleet.md plans with {planned}", way.name);
     }
 }
