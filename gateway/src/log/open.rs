@@ -89,6 +89,9 @@ fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     let fresh = !had_log
         || life::empty(&connection, &path).or_else(|error| if is_full(&error) { Ok(false) } else { Err(error) })?;
     let taken_over = set_aside.as_deref().map_or(Ok(0), |aside| standing::take_over(&connection, aside))?;
+    if let Some(aside) = &set_aside {
+        tracing::error!("What the damaged store holds: `vestibule outbox salvage {} --to FILE`.", aside.display());
+    }
     let beginning = life::beginning(&connection)?;
     let epoch = epoch(&connection)?;
     let (boot, boot_uuid) = boot(&connection)?;
