@@ -150,7 +150,7 @@ impl Doubts {
         }
         self.ends = self.ends.saturating_add(1);
         self.common = common;
-        (self.ends == ENDS).then(|| Finding::Careful(self.common.len()))
+        (self.ends == ENDS).then_some(Finding::Careful(self.common.len()))
     }
 }
 

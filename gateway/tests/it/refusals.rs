@@ -99,7 +99,8 @@ async fn mute() -> u16 {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut bytes = [0; 4096];
-                stream.read(&mut bytes).await?;
+                // What a client says first: it sends nothing more before it is answered.
+                stream.read_exact(&mut bytes[..1]).await?;
                 stream.write_all(&[0x20, 3, 0, 0, 0]).await?;
                 while stream.read(&mut bytes).await? > 0 {}
                 std::io::Result::Ok(())
