@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use nix::fcntl::{FallocateFlags, fallocate};
 use rusqlite::Connection;
 
-use super::{OpenError, life, open, wal};
+use super::{OpenError, layout, life, open};
 use crate::metrics::Metrics;
 
 /// Bytes written after which a checkpoint is due, about: a thousand pages.
@@ -70,7 +70,7 @@ impl Checkpoints {
     pub(super) fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Checkpoints, OpenError> {
         let connection = open::open_writer(path)?;
         let (shared, turn) = (Arc::<Shared>::default(), Turn::default());
-        let wal = wal::beside(path);
+        let wal = layout::wal_path(path);
         allocate(&wal);
         let work = Work {
             connection,
@@ -229,6 +229,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::log::{reading, wal};
 
     fn store() -> (tempfile::TempDir, open::Store, Checkpoints, Arc<Metrics>) {
         let dir = tempfile::tempdir().expect("temp dir");
@@ -279,7 +280,7 @@ mod tests {
     fn a_reader_that_has_gone_leaves_no_large_file_behind() {
         let (_dir, store, checkpoints, metrics) = store();
         write(&store, &checkpoints, 10);
-        let reader = open::open_reader(&store.path).expect("opens");
+        let reader = reading::open_reader(&store.path).expect("opens");
         reader.execute_batch("BEGIN; SELECT count(*) FROM event").expect("reads");
         write(&store, &checkpoints, 3000);
         eventually("blocked", || metrics.log_checkpoints.with_label_values(&["blocked"]).get() > 0);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::failure::is_damage;
-use super::open::open_reader;
+use super::reading::open_reader;
 use super::verify::foreseen;
 use super::{FILE, LogError, Records};
 

@@ -11,7 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
-use super::open::open_reader;
+use super::reading::open_reader;
 use super::{FILE, LogError};
 
 /// Lines read at most for one page: bounds the time of a search that finds nothing.

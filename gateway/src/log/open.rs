@@ -15,13 +15,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 pub(super) use self::aside::unused;
 pub(super) use self::check::suspect;
-pub(super) use self::connection::{WAL_BYTES, open_alone, open_reader, open_writer};
+pub(super) use self::connection::{WAL_BYTES, open_writer};
 pub(super) use self::restored::{PREPARED, give_way, halted, put_in_place};
 pub(super) use self::schema::MIGRATIONS;
 use super::epoch::Epoch;
 use super::failure::{ends_transaction, is_damage, is_full};
 use super::life::{self, Beginning, Judgement, Verdict};
-use super::{FILE, OpenError, space, wal};
+use super::{FILE, OpenError, layout, space};
 use crate::clock;
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a database when its write-ahead log is reset while another connection reads.
@@ -74,7 +74,7 @@ fn open_locked(dir: &Path, lock: File) -> Result<Store, OpenError> {
     }
     restored::refuse_half(dir)?;
     let (mut set_aside, cause) = examine(&path).map_err(folder)?;
-    let had_log = wal::bytes(&path) > 0;
+    let had_log = layout::wal_bytes(&path) > 0;
     let connection = match prepare(&path) {
         Err(OpenError::Sqlite(error)) if is_damage(&error) => {
             set_aside = Some(aside::put_aside(&path).map_err(folder)?);

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::wal;
+use super::layout::{long, page_size, short, varint, wal_path};
 
 /// What a file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -66,7 +66,7 @@ pub(super) struct Row {
 impl Pages {
     /// Opens a file, and the write-ahead log beside it where there is one; of the two one may be missing. Nothing is written.
     pub(super) fn open(path: &Path) -> io::Result<Pages> {
-        let wal = File::open(wal::beside(path)).ok();
+        let wal = File::open(wal_path(path)).ok();
         let file = match File::open(path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && wal.is_some() => None,
@@ -225,11 +225,6 @@ fn start(number: u32) -> usize {
     if number == 1 { FILE_HEADER } else { 0 }
 }
 
-pub(super) fn page_size(stored: u32) -> Option<usize> {
-    let size = if stored == 1 { 65_536 } else { stored };
-    (size.is_power_of_two() && (512..=65_536).contains(&size)).then(|| usize::try_from(size).ok()).flatten()
-}
-
 /// Where the newest committed form of each page is. What follows a frame that is damaged still counts if it is of this life of
 /// the log and a commit comes after it: each row is judged for itself later. `bytes` is the length of the file itself; `stated`
 /// becomes the number of pages that the last commit says there are.
@@ -305,29 +300,6 @@ fn values(payload: &[u8]) -> Option<Vec<Value>> {
         });
     }
     Some(values)
-}
-
-/// SQLite's number of one to nine bytes, and what comes after it.
-pub(super) fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let mut number = 0_u64;
-    for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
-        if index == 8 {
-            return Some(((number << 8) | u64::from(*byte), at + 9));
-        }
-        number = (number << 7) | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            return Some((number, at + index + 1));
-        }
-    }
-    None
-}
-
-pub(super) fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-pub(super) fn long(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::dating::{COLUMNS, Dating};
-use super::open::{MIGRATIONS, open_reader};
+use super::open::MIGRATIONS;
 use super::place::{number, place};
+use super::reading::open_reader;
 use super::{DeadLetter, FILE, Log, LogError, Progress, Stored, dead_letter};
 
 /// Rows read at once.

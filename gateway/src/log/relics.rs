@@ -4,7 +4,6 @@ use rusqlite::{Connection, params};
 
 use super::failure::Fault;
 use super::place::number;
-use super::transaction::Written;
 use crate::command::Command;
 
 /// The boot of a line that nobody can date any more: none that is known here.
@@ -60,7 +59,7 @@ pub struct OldLine {
 }
 
 /// Writes one; false where it is here already.
-pub(super) fn write(connection: &Connection, relic: Relic, head: u64, written: &mut Written) -> Result<bool, Fault> {
+pub(super) fn write(connection: &Connection, relic: Relic, head: u64) -> Result<bool, Fault> {
     let added = match relic {
         // It has no event here. It lives as long as the newest one, so that the walk for ids without events leaves it alone.
         Relic::SourceId { terminal, id } => connection
@@ -68,7 +67,6 @@ pub(super) fn write(connection: &Connection, relic: Relic, head: u64, written: &
             .execute(params![terminal, id, number(head)])?,
         Relic::Command { command, untold } => {
             let body = serde_json::to_string(&command).map_err(|error| Fault::Refused(error.to_string()))?;
-            written.commands = true;
             connection
                 .prepare_cached(
                     "INSERT INTO command (source, id, terminal, state, untold, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -106,7 +104,6 @@ pub(super) fn write(connection: &Connection, relic: Relic, head: u64, written: &
                     .prepare_cached("INSERT INTO journal_undated (id, boot, boot_ms, zone) VALUES (?1, ?2, 0, NULL)")?
                     .execute([line.id, NO_BOOT])?;
             }
-            written.journal_lines += 1;
             added
         }
         Relic::Fact { key, value } => connection

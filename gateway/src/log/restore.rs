@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::failure::is_full;
 use super::life::{self, Beginning, Cause};
 use super::open::{PREPARED, give_way, halted, lock, put_in_place, unused};
-use super::{FILE, OpenError, wal};
+use super::{FILE, OpenError, layout};
 
 /// Bytes copied at once.
 const PIECE: usize = 1 << 20;
@@ -70,7 +70,7 @@ pub fn restore(
         return Err(RestoreError::InTheWay(store));
     }
     // A write-ahead log alone may hold events.
-    let in_the_way = store.exists() || wal::bytes(&store) > 0;
+    let in_the_way = store.exists() || layout::wal_bytes(&store) > 0;
     let unused = unused(&store, "replaced").file_name().map(|name| name.to_string_lossy().into_owned());
     let aside = unused.filter(|_| in_the_way).or(halted.and_then(|beginning| beginning.set_aside));
     let fresh = dir.join(format!("{FILE}.restoring"));
@@ -231,7 +231,7 @@ mod tests {
             &|| assert!(fs::copy(backup, &fresh).is_ok()),
             &|| drop(prepare(&fresh, Some("events.db.replaced-x".to_owned())).expect("prepares")),
             &|| fs::rename(&fresh, dir.path().join(PREPARED)).expect("is named"),
-            &|| fs::rename(wal::beside(&store), wal::beside(&aside)).expect("moves"),
+            &|| fs::rename(layout::wal_path(&store), layout::wal_path(&aside)).expect("moves"),
             &|| fs::rename(&store, &aside).expect("moves"),
             &|| life::unmark(&store),
         ];

@@ -14,6 +14,7 @@ use super::dating::{self, Dating};
 use super::place::{number, place};
 use super::queue::Queue;
 use super::read::Reader;
+use super::reading::open_reader;
 use super::retention::Known;
 use super::tail::Tail;
 use super::transaction::Ledger;
@@ -104,7 +105,7 @@ impl Log {
             drop(lock);
         };
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run).map_err(OpenError::Thread)?;
-        let reader = Reader::new(open::open_reader(&store.path)?, dating);
+        let reader = Reader::new(open_reader(&store.path)?, dating);
         let inner = Inner {
             queue,
             tail,

@@ -13,6 +13,7 @@ use super::failure::Fault;
 use super::front::Front;
 use super::place::{number, place};
 use super::register::{self, RegisterRow};
+use super::relics::Relic;
 use super::{Fold, NewEvent, Receipt, Stored, Submission, journal, plugin, relics};
 use crate::clock;
 use crate::event::Event;
@@ -113,7 +114,9 @@ impl Ledger {
             written.receipt.salvaged += u64::from(self.bring_in(connection, salvaged, &mut written)?);
         }
         for relic in submission.relics {
-            relics::write(connection, relic, self.head, &mut written)?;
+            written.commands |= matches!(relic, Relic::Command { .. });
+            written.journal_lines += u64::from(matches!(relic, Relic::Line(_)));
+            relics::write(connection, relic, self.head)?;
         }
         // What was sent again was kept the first time.
         let repeats = |event: usize| repeated.binary_search(&event).is_ok();

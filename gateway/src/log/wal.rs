@@ -23,11 +23,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::open::open_alone;
-use super::pages::{long, page_size, short, varint};
+use super::layout::{long, page_size, short, varint, wal_path};
 use super::place::place;
+use super::reading::open_alone;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -50,22 +50,12 @@ pub(super) enum Finding {
     Damaged(u64),
 }
 
-/// The write-ahead log of the store at this path.
-pub(super) fn beside(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", path.display()))
-}
-
-/// Its size on the disk; 0 where there is none.
-pub(super) fn bytes(path: &Path) -> u64 {
-    std::fs::metadata(beside(path)).map_or(0, |metadata| metadata.len())
-}
-
 /// Looks at the log beside this store. `same_boot`: whether the machine has run ever since the log was begun.
 ///
 /// # Errors
 /// Where it is there and cannot be opened.
 pub(super) fn look(path: &Path, same_boot: bool) -> io::Result<Finding> {
-    let file = match File::open(beside(path)) {
+    let file = match File::open(wal_path(path)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Finding::Missing),
         Err(error) => return Err(error),

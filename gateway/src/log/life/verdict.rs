@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Cause, mark, sync};
+use crate::log::layout;
 use crate::log::wal::{self, Finding};
 
 /// What is wrong with a store.
@@ -56,7 +57,7 @@ pub(in crate::log) fn judge(path: &Path) -> io::Result<Judgement> {
     };
     let marked = mark::is_marked(path);
     if length == 0 {
-        let was_there = marked || wal::bytes(path) > 0;
+        let was_there = marked || layout::wal_bytes(path) > 0;
         // SQLite would make a new one, and drop the log beside it.
         return Ok(if was_there { Judgement::Damaged("its file is missing or empty") } else { Judgement::Sound });
     }

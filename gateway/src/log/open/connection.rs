@@ -1,13 +1,12 @@
 //! A connection that may write, with the settings that durability hangs on: each is read back.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::log::OpenError;
-use crate::log::{life, wal};
+use crate::log::life;
 
 /// Bytes of a page of the store, chosen when it is made.
 const PAGE_BYTES: i64 = 4096;
@@ -49,34 +48,8 @@ pub(in crate::log) fn open_writer(path: &Path) -> Result<Connection, OpenError> 
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     life::keep_log(&connection)?;
     settle(&connection)?;
-    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
-}
-
-/// Opens the store for reading alone.
-pub(in crate::log) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
-    // SQLite would make the write-ahead log that is missing, and hide from the next start that it was.
-    if !wal::beside(path).exists() {
-        return open_alone(path);
-    }
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY)?;
-    Ok(connection)
-}
-
-/// Opens the store's file for reading without anything that stands beside it: no file is made or changed.
-pub(in crate::log) fn open_alone(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
-            byte => uri.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    uri.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags)
 }
 
 /// Sets a pragma and reads it back: a durability setting that silently fails would break every promise.

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use super::aside::move_store;
 use super::check::suspicion;
-use super::connection::open_alone;
 use crate::log::life::{self, Beginning};
-use crate::log::{FILE, OpenError, wal};
+use crate::log::reading::open_alone;
+use crate::log::{FILE, OpenError, layout};
 
 /// What a copy is called while it is made.
 const MAKING: &str = "events.db.restoring";
@@ -70,7 +70,7 @@ pub(in crate::log) fn put_in_place(dir: &Path) -> Result<(), OpenError> {
 pub(super) fn refuse_half(dir: &Path) -> Result<(), OpenError> {
     let folder = |source| OpenError::Folder { dir: dir.to_owned(), source };
     let store = dir.join(FILE);
-    if store.exists() || wal::bytes(&store) > 0 {
+    if store.exists() || layout::wal_bytes(&store) > 0 {
         return Ok(());
     }
     for entry in fs::read_dir(dir).map_err(folder)? {

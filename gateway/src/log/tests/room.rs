@@ -102,7 +102,7 @@ fn what_was_not_forwarded_is_given_up_last_and_is_told() {
 fn a_long_reader_lets_the_write_ahead_log_grow_so_far_and_no_further() {
     let dir = tempfile::tempdir().expect("temp dir");
     let (log, metrics) = open_within(dir.path(), 64);
-    let reader = open::open_reader(&dir.path().join(FILE)).expect("opens");
+    let reader = reading::open_reader(&dir.path().join(FILE)).expect("opens");
     submit(&log, vec![event("a")]).expect("is accepted");
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").expect("reads");
     let most = checkpoint::most_bytes(Some(64 << 20));

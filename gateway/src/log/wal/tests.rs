@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::super::life::{self, Cause};
 use super::super::tests::{event, killed, open, submit};
@@ -20,7 +21,7 @@ fn reboot(dir: &tempfile::TempDir) {
 }
 
 fn frames(dir: &tempfile::TempDir) -> Vec<u8> {
-    fs::read(beside(&store(dir))).expect("reads")
+    fs::read(wal_path(&store(dir))).expect("reads")
 }
 
 /// The frames, from 1, that end a transaction.
@@ -33,7 +34,7 @@ fn commits(bytes: &[u8]) -> Vec<usize> {
 fn flip(dir: &tempfile::TempDir, frame: usize) {
     let mut bytes = frames(dir);
     bytes[HEADER + (frame - 1) * FRAME + FRAME_HEADER + 4000] ^= 1;
-    fs::write(beside(&store(dir)), bytes).expect("is written");
+    fs::write(wal_path(&store(dir)), bytes).expect("is written");
 }
 
 /// The life before, and the places of its events that the log has after a start and what it salvages by itself.
@@ -83,7 +84,7 @@ fn a_whole_log_goes_on_whoever_ended_and_however_it_ends() {
         let mut bytes = frames(&dir);
         let ends = commits(&bytes);
         bytes.truncate(HEADER + (ends[ends.len() - 1] - 1) * FRAME + 1000);
-        fs::write(beside(&store(&dir)), bytes).expect("is written");
+        fs::write(wal_path(&store(&dir)), bytes).expect("is written");
         let (log, places) = after_start(&dir, &life);
         assert_eq!((log.id_prefix(), places), (life.as_str(), all(1..=19)));
         log.close();
@@ -155,7 +156,7 @@ fn a_log_that_is_gone_short_or_headless_beside_the_mark_never_has_an_id_given_tw
     for (sort, aside) in [("gone", false), ("empty", false), ("short", false), ("headless", true)] {
         let dir = killed(20);
         let life = life_of(&dir);
-        let (wal, bytes) = (beside(&store(&dir)), frames(&dir));
+        let (wal, bytes) = (wal_path(&store(&dir)), frames(&dir));
         match sort {
             "gone" => fs::remove_file(&wal).expect("is there"),
             "empty" => fs::write(&wal, b"").expect("is written"),
@@ -185,10 +186,10 @@ fn what_a_start_has_found_stays_known_if_it_dies() {
     let dir = killed(20);
     let path = store(&dir);
     let life = life_of(&dir);
-    fs::remove_file(beside(&path)).expect("is there");
+    fs::remove_file(wal_path(&path)).expect("is there");
     // As far as SQLite having made a log.
     life::note(&path, &life::Verdict::NewLife(Cause::Rewound)).expect("is noted");
-    fs::write(beside(&path), b"").expect("is written");
+    fs::write(wal_path(&path), b"").expect("is written");
     fs::remove_file(dir.path().join("events.db.open")).expect("is there");
     let log = open(dir.path());
     assert_ne!(log.id_prefix(), life);
@@ -226,7 +227,7 @@ fn setting_aside_goes_on_where_a_start_died() {
                 life::note(&path, &life::Verdict::Aside { file: "events.db.corrupt-x".into(), moved: false })
                     .expect("notes")
             },
-            &|| fs::rename(beside(&path), beside(&aside)).expect("moves"),
+            &|| fs::rename(wal_path(&path), wal_path(&aside)).expect("moves"),
             &|| fs::rename(&path, &aside).expect("moves"),
             &|| life::unmark(&path),
         ];
@@ -241,12 +242,12 @@ fn setting_aside_goes_on_where_a_start_died() {
 fn a_full_disk_at_such_a_start_is_named_and_changes_nothing() {
     let dir = killed(20);
     let (path, life) = (store(&dir), life_of(&dir));
-    fs::remove_file(beside(&path)).expect("is there");
+    fs::remove_file(wal_path(&path)).expect("is there");
     let note = dir.path().join("events.db.verdict-new");
     std::os::unix::fs::symlink("/dev/full", &note).expect("is made");
     let refused = opening::open(dir.path()).err().expect("has no room for its note");
     assert!(matches!(refused, super::super::OpenError::Full(_)), "{refused}");
-    assert!(!beside(&path).exists());
+    assert!(!wal_path(&path).exists());
     fs::remove_file(&note).expect("is there");
     let log = open(dir.path());
     assert_ne!(log.id_prefix(), life);
