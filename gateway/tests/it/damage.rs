@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::site::Site;
 use crate::subscriber::Subscriber;
 
 /// Lines that are acknowledged, and that no broker has.
-const LINES: u64 = 1200;
+pub(crate) const LINES: u64 = 1200;
 
 /// A site whose gateway has acknowledged lines while nobody took them, and was killed. Its configuration names the port of a
 /// broker that does not run yet.
@@ -28,7 +27,7 @@ async fn acknowledged(rest: &str) -> (Site, u16) {
 }
 
 /// A broker at this port, and somebody who hears the events.
-async fn broker(port: u16) -> (Mosquitto, Subscriber) {
+pub(crate) async fn broker(port: u16) -> (Mosquitto, Subscriber) {
     let broker = Mosquitto::at(port);
     let subscriber = Subscriber::to(port, "vestibule/v1/br001/+/event/#").await;
     (broker, subscriber)
@@ -36,7 +35,11 @@ async fn broker(port: u16) -> (Mosquitto, Subscriber) {
 
 /// Hears until all these events of `atm-01` were heard, and one of each kind of the gateway's own: by their numbers, each once or
 /// more, always with the same id.
-async fn hear(subscriber: &mut Subscriber, numbers: impl Iterator<Item = u64>, kinds: &[&str]) -> BTreeMap<u64, Value> {
+pub(crate) async fn hear(
+    subscriber: &mut Subscriber,
+    numbers: impl Iterator<Item = u64>,
+    kinds: &[&str],
+) -> BTreeMap<u64, Value> {
     let mut missing: BTreeSet<u64> = numbers.collect();
     let mut kinds: Vec<&str> = kinds.to_vec();
     let mut heard: BTreeMap<u64, Value> = BTreeMap::new();
@@ -55,7 +58,7 @@ async fn hear(subscriber: &mut Subscriber, numbers: impl Iterator<Item = u64>, k
 }
 
 /// The life in an id.
-fn life(event: &Value) -> &str {
+pub(crate) fn life(event: &Value) -> &str {
     event["id"].as_str().and_then(|id| id.rsplit_once('-')).expect("an id").0
 }
 
@@ -271,109 +274,6 @@ async fn an_empty_file_and_a_wrong_file_are_set_aside_with_what_belongs_to_them(
         assert_eq!(site.wrecks().len(), before + 1);
         gateway.stop();
     }
-}
-
-/// A file system of its own, gone when dropped. It needs root.
-struct Disk {
-    folder: tempfile::TempDir,
-    /// The loop device that it is on, by its name in /sys; without one it is in memory.
-    device: Option<String>,
-}
-
-impl Disk {
-    /// ext4, where this machine has loop devices, so that it can break while a gateway writes; else tmpfs.
-    fn mount() -> Disk {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir(folder.path().join("disk")).expect("is made");
-        let mut disk = Disk { folder, device: None };
-        let image = disk.folder.path().join("image");
-        let made = File::create(&image).and_then(|file| file.set_len(64 << 20)).is_ok()
-            && call("mkfs.ext4", &["-q"], &image)
-            && call("mount", &["-o", "loop,errors=remount-ro", image.to_str().expect("is text")], &disk.path());
-        if made {
-            let mounts = fs::read_to_string("/proc/mounts").expect("reads");
-            let line = mounts.lines().find(|line| line.contains(disk.path().to_str().expect("is text")));
-            let device = line.and_then(|line| line.split(' ').next()).and_then(|device| device.strip_prefix("/dev/"));
-            disk.device = Some(device.expect("is mounted").to_owned());
-        } else {
-            assert!(call("mount", &["-t", "tmpfs", "-o", "size=64m", "tmpfs"], &disk.path()), "this test needs root");
-        }
-        disk
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.folder.path().join("disk")
-    }
-
-    /// Writable again, as after a repair.
-    fn mend(&self) {
-        match &self.device {
-            None => assert!(call("mount", &["-o", "remount,rw"], &self.path())),
-            Some(_) => {
-                let image = self.folder.path().join("image");
-                assert!(call("umount", &[], &self.path()));
-                call("e2fsck", &["-p"], &image);
-                assert!(call("mount", &["-o", "loop", image.to_str().expect("is text")], &self.path()));
-            }
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        call("umount", &["-l"], &self.path());
-    }
-}
-
-fn call(program: &str, arguments: &[&str], path: &Path) -> bool {
-    let output = Command::new(program).args(arguments).arg(path).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_disk_that_became_read_only_it_says_so_and_what_is_there_can_be_saved() {
-    let disk = Disk::mount();
-    let data = disk.path().join("data");
-    let port = free_port();
-    let site = Site::at(tempfile::tempdir().expect("a folder"), &data, Some(port), "log.reserve_mb = 0");
-    let mut gateway = site.start();
-    site.feed(1, LINES).await;
-    match &disk.device {
-        // As a file system does by itself after an error: the gateway that runs cannot commit, and ends.
-        Some(device) => {
-            fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").expect("is triggered");
-            let mut source = crate::gateway::Source::connect(site.lines).await;
-            source.say(b"{\"kind\":\"supply.low\"}\n").await;
-            assert_eq!(gateway.ended().code(), Some(74), "{}", site.said());
-            assert!(
-                source.answer().await.is_none_or(|answer| answer["seq"].is_null()),
-                "what is not kept is not acknowledged"
-            );
-        }
-        None => {
-            gateway.kill();
-            assert!(call("mount", &["-o", "remount,ro"], &disk.path()));
-        }
-    }
-    // A start says what to do, and the verb that it names does it.
-    let (code, said) = site.start_in_vain();
-    assert_eq!(code, Some(73), "{said}");
-    let last = said.lines().last().expect("a sentence");
-    let store = data.join("events.db");
-    assert!(last.contains("ead-only file system"), "{last}");
-    assert!(last.contains(&format!("vestibule outbox salvage {} --to", store.display())), "{last}");
-    let saved = site.file("saved.jsonl");
-    let output = site.run(&["outbox", "salvage", store.to_str().expect("text"), "--to", saved.to_str().expect("text")]);
-    assert!(output.status.success(), "{output:?}");
-    let saved = fs::read_to_string(saved).expect("reads");
-    assert_eq!(saved.lines().filter(|line| line.contains("\"number ")).count(), usize::try_from(LINES).expect("small"));
-    // Writable again, it goes on as if nothing had been.
-    disk.mend();
-    let (_broker, mut subscriber) = broker(port).await;
-    let gateway = site.start();
-    let heard = hear(&mut subscriber, 1..=LINES, &[]).await;
-    assert_eq!(life(&heard[&1]), life(&heard[&LINES]));
-    gateway.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
