@@ -270,7 +270,7 @@ async fn every_verb_speaks_tls_and_shows_a_token_or_a_certificate() {
     for (rest, code, words) in [
         (vec!["--http", http.as_str()], 64, "--ca FILE"),
         (vec!["--http", &http, "--ca", &certificate], 69, "invalid peer certificate"),
-        (vec!["--http", &http, "--ca", &ca], 69, "this needs a token"),
+        (vec!["--http", &http, "--ca", &ca], 77, "this needs a token"),
         (vec!["--http", &http, "--ca", &ca, "--client-key", &key], 64, "--client-certificate"),
     ] {
         let (found, _, err) = run(with(listing, &rest));
