@@ -26,6 +26,8 @@ const VERBS: [(&str, &str, &str); 4] = [
 ];
 /// The pause after an attempt that failed, and before the next look.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long it waits where it asked too often.
+const TOLD_TO_WAIT: Duration = Duration::from_millis(500);
 
 /// What was asked for and what was heard.
 #[derive(Debug, Default)]
@@ -103,6 +105,8 @@ async fn ask(http: SocketAddr, orders: Arc<Mutex<Orders>>, enough: CancellationT
         loop {
             match request(http, "POST", "/api/v1/commands", &body).await {
                 Some((202, _)) => break,
+                // It asks as often as it can, and is told to wait.
+                Some((429, _)) => tokio::time::sleep(TOLD_TO_WAIT).await,
                 Some((status, text)) if status < 500 => {
                     return orders.lock().unwrap().faults.push(format!("{id} was answered {status}: {text}"));
                 }
@@ -114,6 +118,9 @@ async fn ask(http: SocketAddr, orders: Arc<Mutex<Orders>>, enough: CancellationT
         loop {
             tokio::time::sleep(PAUSE).await;
             let Some((status, text)) = request(http, "GET", &path, "").await else { continue };
+            if status == 429 {
+                tokio::time::sleep(TOLD_TO_WAIT).await;
+            }
             if status == 404 {
                 return orders.lock().unwrap().faults.push(format!("{id} was acknowledged and is forgotten: {text}"));
             }
