@@ -148,6 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     continue;
                 }
                 Ok(Next::Quiet) => then = self.decoder.quiet(&mut |message| self.decoded.push(message)),
+                // Where it is we who go, half a line is no bad one: its source says it again.
+                Err(End::Stopping | End::Reconfigured) if self.decoder.is_kept_until_answered() => {}
                 // Half a frame at the end is an event too.
                 Err(_) => self.decoder.finish(&mut |message| self.decoded.push(message)),
             }

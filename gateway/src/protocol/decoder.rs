@@ -111,6 +111,11 @@ impl Stream {
         decoder.finish(emit);
     }
 
+    /// Whether the other side keeps what it has said until it is answered: of half a frame it then says the whole again.
+    pub fn is_kept_until_answered(&self) -> bool {
+        matches!(self.decoder, Decoder::Jsonl | Decoder::Upload)
+    }
+
     /// Puts what is said between the frames' marks; nothing where it is too long for them.
     pub fn wrap(&self, message: &[u8]) -> Option<Vec<u8>> {
         self.framer.framing().wrap(message)

@@ -60,6 +60,27 @@ fn kept(dir: &std::path::Path) -> Vec<(u64, String)> {
     all
 }
 
+/// A source drops what is answered with an error: half a line at a stop is answered with nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_line_at_a_stop_is_not_called_a_bad_one() {
+    let port = free_port();
+    let mut gateway = Process::start(&terminals(&[port])).await;
+    let mut source = Source::connect(port).await;
+    let line = b"{\"kind\":\"supply.low\"}\n";
+    source.say(line).await;
+    assert!(source.answer().await.expect("an answer")["seq"].is_u64());
+    let half = b"{\"kind\":\"supply.low\",\"detail\":\"this is the fir";
+    source.say(half).await;
+    let bytes = u32::try_from(line.len() + half.len()).expect("short");
+    let series = "vestibule_link_received_bytes_total{link=\"json\",terminal=\"atm-0\"}";
+    gateway.until_figure(series, |value| value >= f64::from(bytes)).await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(source.answer().await, None);
+    assert!(gateway.ended(DEADLINE).await.success());
+    let details = kept(gateway.dir());
+    assert!(details.iter().all(|(_, detail)| !detail.contains("EOF")), "{details:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_keeps_everything_that_was_answered() {
     let broker = Mosquitto::start();
