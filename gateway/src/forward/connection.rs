@@ -78,6 +78,8 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     /// Since when the broker has put off whatever it answered.
     pub(super) refusing: Option<Instant>,
+    /// When the broker last said that it will never take an event: some hang up behind that.
+    pub(super) refused_at: Option<Instant>,
     /// Brisk acknowledgements in a row.
     pub(super) brisk: usize,
     pub(super) watch: Watch,
@@ -114,6 +116,7 @@ impl Connection {
             accepted: 0,
             since: now,
             refusing: None,
+            refused_at: None,
             brisk: 0,
             watch,
         }

@@ -1,7 +1,7 @@
 //! What the session does about messages at which the broker may hang up: they go alone, and what cannot go is set aside.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::doubts::{Finding, Load, OTHERS};
@@ -11,6 +11,9 @@ use super::window::Message;
 
 /// Why an event is a dead letter at which the broker hangs up.
 const HANGS_UP: &str = "broker_hangs_up: each time it was sent alone the connection ended, and others passed";
+
+/// How soon behind a refusal a broker hangs up that does so: a round trip on a slow line.
+const BEHIND_REFUSAL: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Whether the next message has to wait until nothing is under way.
@@ -42,7 +45,9 @@ impl Session {
 
     /// Learns from the end of a connection; whether it has proved something, and was good for that.
     pub(super) fn learn(&mut self, connection: &mut Connection, lost: &Lost) -> bool {
-        if !lost.is_cut() {
+        // Who has just refused an event may hang up at that one, however late the next one went out.
+        let at_the_refused = connection.refused_at.is_some_and(|at| at.elapsed() < BEHIND_REFUSAL);
+        if !lost.is_cut() || at_the_refused {
             self.doubts.forget();
             return false;
         }

@@ -92,7 +92,10 @@ impl Session {
                 }
                 connection.later.soon(now);
             }
-            Verdict::Never(reason) => seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, reason)),
+            Verdict::Never(reason) => {
+                connection.refused_at = Some(now);
+                seqs.into_iter().for_each(|seq| self.set_aside(connection, seq, reason));
+            }
         }
     }
 
