@@ -105,6 +105,8 @@ async fn ask(http: SocketAddr, orders: Arc<Mutex<Orders>>, enough: CancellationT
         loop {
             match request(http, "POST", "/api/v1/commands", &body).await {
                 Some((202, _)) => break,
+                // It was taken before the cut, and its terminal has said no since.
+                Some((409, text)) if text.contains("\"code\":\"rejected\"") => break,
                 // It asks as often as it can, and is told to wait.
                 Some((429, _)) => tokio::time::sleep(TOLD_TO_WAIT).await,
                 Some((status, text)) if status < 500 => {
